@@ -1,0 +1,30 @@
+//! Panics of user code are caught where it is called, and told as text.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+/// Calls user code. Nothing of the engine's is borrowed meanwhile, so that a panic cannot leave it half done; what the panic leaves
+/// behind in the user's own objects is dropped with them.
+#[inline]
+pub(crate) fn guard<R>(f: impl FnOnce() -> R) -> Result<R, Rc<str>> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| message(&*payload).into())
+}
+
+/// Calls user code of which nobody but the log waits to hear.
+pub(crate) fn guard_quietly(what: &str, f: impl FnOnce()) {
+    if let Err(message) = guard(f) {
+        tracing::error!(target: "marline", callback = what, "callback panicked: {message}");
+    }
+}
+
+/// The text a panic was raised with.
+pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "(a panic without a text)"
+    }
+}

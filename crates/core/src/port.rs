@@ -1,0 +1,302 @@
+//! Listening: ports, and how an accepted connection gets its protocol.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::deferred::{Deferred, Resolver};
+use crate::destination::{Destination, Kind};
+use crate::driver::{Close, Completion, Handle, ListenOptions};
+use crate::failure::Failure;
+use crate::layer::Layer;
+use crate::panic::{guard, guard_quietly};
+use crate::protocol::Link;
+use crate::reactor::after::After;
+use crate::reactor::inner::Inner;
+use crate::reactor::source::{Entry, Open, Source};
+use crate::transport::head::Head;
+use crate::transport::stream::Stream;
+use crate::{Addr, CloseReason, Factory, ListenError, Protocol, Reactor, Transport};
+
+impl Reactor {
+    /// Listens on a TCP port; each connection accepted gets a protocol from the factory. Port 0 lets the system choose:
+    /// [`Port::local_addr`] tells.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`], synchronously: nothing was started.
+    #[track_caller]
+    #[doc(alias = "listenTCP")]
+    pub fn listen_tcp(
+        &self,
+        addr: impl Into<Destination>,
+        factory: impl Factory,
+    ) -> Result<Port, ListenError> {
+        self.listen_tcp_with(addr, factory, ListenOptions::default())
+    }
+
+    /// Listens as [`listen_tcp`](Self::listen_tcp) does, with options.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`], synchronously: nothing was started.
+    #[track_caller]
+    pub fn listen_tcp_with(
+        &self,
+        addr: impl Into<Destination>,
+        factory: impl Factory,
+        options: ListenOptions,
+    ) -> Result<Port, ListenError> {
+        let destination = addr.into();
+        let addr = match destination.kind() {
+            Kind::Addr(addr) => addr.clone(),
+            _ => {
+                let what = "not a numeric address of the form 127.0.0.1:80 or [::1]:80";
+                let source = io::Error::new(io::ErrorKind::InvalidInput, what);
+                return Err(ListenError { address: destination.to_string(), source });
+            }
+        };
+        let port = Rc::new(Listener {
+            inner: Rc::clone(self.inner()),
+            addr,
+            options,
+            bound: RefCell::new(None),
+            paused: Cell::new(false),
+            factory: RefCell::new(factory),
+            stopping: Cell::new(None),
+            site: Location::caller(),
+        });
+        port.open()?;
+        Ok(Port(port))
+    }
+}
+
+/// A listening socket: a handle, which may be dropped; the port goes on.
+#[derive(Clone)]
+#[doc(alias = "IListeningPort")]
+pub struct Port(Rc<dyn AnyPort>);
+
+impl Port {
+    /// The address it listens on, or listened on last.
+    #[doc(alias = "getHost")]
+    pub fn local_addr(&self) -> Addr {
+        self.0.local_addr()
+    }
+
+    /// Whether it listens.
+    pub fn is_listening(&self) -> bool {
+        self.0.is_listening()
+    }
+
+    /// Stops listening; connections accepted before live on. The Deferred fires when the port is closed and the factory told; it fails if the factory
+    /// panics then. It can be opened again.
+    #[doc(alias = "stopListening")]
+    pub fn stop_listening(&self) -> Deferred<()> {
+        Rc::clone(&self.0).stop_listening()
+    }
+
+    /// Listens again after [`stop_listening`](Self::stop_listening), on the address asked for first. Does nothing while it listens.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`].
+    #[doc(alias = "startListening")]
+    pub fn start_listening(&self) -> Result<(), ListenError> {
+        Rc::clone(&self.0).start_listening()
+    }
+
+    /// Accepts nothing for a while; who connects waits in the system's queue.
+    pub fn pause(&self) {
+        self.0.set_paused(true);
+    }
+
+    /// Accepts again.
+    pub fn resume(&self) {
+        self.0.set_paused(false);
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Port({})", self.local_addr())
+    }
+}
+
+trait AnyPort {
+    fn local_addr(&self) -> Addr;
+    fn is_listening(&self) -> bool;
+    fn stop_listening(self: Rc<Self>) -> Deferred<()>;
+    fn start_listening(self: Rc<Self>) -> Result<(), ListenError>;
+    fn set_paused(&self, paused: bool);
+}
+
+/// The owner of a listening handle.
+struct Listener<F> {
+    inner: Rc<Inner>,
+    /// As asked for.
+    addr: Addr,
+    options: ListenOptions,
+    bound: RefCell<Option<(Handle, Addr)>>,
+    paused: Cell<bool>,
+    /// Borrowed while the factory is called, which is only from the loop.
+    factory: RefCell<F>,
+    /// Who waits for the port to be closed.
+    stopping: Cell<Option<Vec<Resolver<()>>>>,
+    site: &'static Location<'static>,
+}
+
+impl<F: Factory> Listener<F> {
+    fn open(self: &Rc<Self>) -> Result<(), ListenError> {
+        let opened = self.inner.driver().listen(&self.addr, &self.options);
+        let (handle, bound) = opened.map_err(|error| ListenError {
+            address: self.addr.to_string(),
+            source: error.into(),
+        })?;
+        tracing::info!(target: "marline", addr = %bound, factory = std::any::type_name::<F>(), "port opened");
+        *self.bound.borrow_mut() = Some((handle, bound));
+        self.paused.set(false);
+        self.inner.insert(handle, Entry::Other(Rc::clone(self) as Rc<dyn Source>));
+        // The factory may be in use further down the stack: it hears from the loop.
+        let this = Rc::clone(self);
+        self.inner.after(After::Call(Box::new(move || this.factory.borrow_mut().start())));
+        Ok(())
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        self.bound.borrow().as_ref().map(|(handle, _)| *handle)
+    }
+
+    fn accepted(&self, conn: Handle) {
+        let Some(peer) = self.inner.driver().peer_addr(conn) else {
+            // Gone before it could be asked.
+            return self.inner.driver().close(conn, Close::Reset);
+        };
+        let reactor = Reactor::from_inner(&self.inner);
+        let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
+        match guard(|| self.factory.borrow_mut().build_protocol(&mut link)) {
+            Ok(Some(protocol)) => {
+                let Link { peer, layers, .. } = link;
+                establish(&self.inner, conn, peer, layers, protocol, self.site);
+            }
+            Ok(None) => self.inner.driver().close(conn, Close::Graceful),
+            Err(message) => {
+                tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
+                self.inner.driver().close(conn, Close::Reset);
+            }
+        }
+    }
+}
+
+/// Gives a connection of the driver's its protocol, and tells it.
+pub(crate) fn establish<P: Protocol>(
+    inner: &Rc<Inner>,
+    conn: Handle,
+    peer: Addr,
+    layers: Vec<Box<dyn Layer>>,
+    protocol: P,
+    site: &'static Location<'static>,
+) -> Transport {
+    let head = Head::new(Rc::clone(inner), conn, peer, site);
+    for layer in layers {
+        head.start_layer(layer, &[]);
+    }
+    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
+    inner.insert(conn, Entry::Stream(transport.clone()));
+    inner.driver().receive(conn, true);
+    transport.engine(|stream| stream.made(&transport));
+    transport
+}
+
+impl<F: Factory> Source for Listener<F> {
+    fn completed(self: Rc<Self>, completion: Completion) {
+        match completion {
+            Completion::Accepted { conn, .. } => self.accepted(conn),
+            Completion::AcceptFailed { error, .. } => {
+                tracing::warn!(target: "marline", addr = %self.addr, "cannot accept: {error}");
+            }
+            Completion::Failed { error, .. } => {
+                tracing::error!(target: "marline", addr = %self.addr, "port lost: {error}");
+                self.end(CloseReason::Lost(error));
+            }
+            _ => {}
+        }
+    }
+
+    fn lost(self: Rc<Self>) {
+        let waiting = self.stopping.take().unwrap_or_default();
+        tracing::info!(target: "marline", addr = %self.local_addr(), "port closed");
+        let stopped = guard(|| self.factory.borrow_mut().stop());
+        if let Err(message) = &stopped {
+            tracing::error!(target: "marline", "the factory panicked in stop: {message}");
+        }
+        for resolver in waiting {
+            match &stopped {
+                Ok(()) => resolver.resolve(()),
+                Err(message) => {
+                    resolver.fail(Failure::msg(format!("the factory panicked: {message}")));
+                }
+            }
+        }
+    }
+
+    fn end(self: Rc<Self>, _reason: CloseReason) {
+        let Some(handle) = self.handle() else { return };
+        // Told once, however often it is closed.
+        let entry = self.inner.remove(handle);
+        if matches!(entry, Entry::Other(_)) {
+            self.inner.driver().close(handle, Close::Graceful);
+            self.inner.after(After::Lost(entry));
+        }
+    }
+
+    fn describe(&self) -> Open {
+        Open::new("port", self.local_addr().to_string(), self.site)
+    }
+}
+
+impl<F: Factory> AnyPort for Listener<F> {
+    fn local_addr(&self) -> Addr {
+        self.bound.borrow().as_ref().map_or_else(|| self.addr.clone(), |(_, addr)| addr.clone())
+    }
+
+    fn is_listening(&self) -> bool {
+        self.handle().is_some_and(|handle| self.inner.driver().local_addr(handle).is_some())
+    }
+
+    fn stop_listening(self: Rc<Self>) -> Deferred<()> {
+        if !self.is_listening() {
+            // Closed already, or about to be: nothing is left to wait for, unless somebody waits already.
+            let Some(mut waiting) = self.stopping.take() else { return Deferred::ready(()) };
+            let (deferred, resolver) = Deferred::new();
+            waiting.push(resolver);
+            self.stopping.set(Some(waiting));
+            return deferred;
+        }
+        let (deferred, resolver) = Deferred::new();
+        self.stopping.set(Some(vec![resolver]));
+        self.end(CloseReason::Done);
+        deferred
+    }
+
+    fn start_listening(self: Rc<Self>) -> Result<(), ListenError> {
+        if self.is_listening() {
+            return Ok(());
+        }
+        self.open()
+    }
+
+    fn set_paused(&self, paused: bool) {
+        if self.paused.replace(paused) != paused
+            && let Some(handle) = self.handle()
+        {
+            self.inner.driver().receive(handle, !paused);
+        }
+    }
+}
+
+/// Calls a factory from the loop; a panic is logged.
+pub(crate) fn tell_factory(f: impl FnOnce()) {
+    guard_quietly("factory", f);
+}

@@ -1,0 +1,305 @@
+//! The state behind a reactor's handles, in pieces that are borrowed for a moment each and never across user code.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::after::After;
+use super::lifecycle::Lifecycle;
+use super::remote::Shared;
+use super::signals::Signals;
+use super::source::{Entry, Open};
+use super::task::Tasks;
+use super::work::JobQueue;
+use super::{Call, Reactor};
+use crate::driver::{Driver, Handle};
+use crate::rng::Rng;
+use crate::timers::Timers;
+use crate::transport::output::{Cork, Quick};
+use crate::{CloseReason, Time, Transport};
+
+/// Buffers kept for connections whose output had to wait.
+const BUFFERS_KEPT: usize = 64;
+/// A larger buffer is not kept.
+const BUFFER_KEPT: usize = 65_536;
+
+pub(crate) struct Inner {
+    driver: RefCell<Box<dyn Driver>>,
+    table: RefCell<Vec<Entry>>,
+    /// What the present callback has written to one connection, if that is a range of the bytes lent to it and nothing else.
+    pub(crate) quick: Cell<Quick>,
+    pub(crate) cork: RefCell<Cork>,
+    /// Where the bytes lent to the present callback begin, and how many there are.
+    pub(crate) lent: Cell<(usize, usize)>,
+    /// What is to be done after the present callback: the bits below.
+    pub(crate) todo: Cell<u8>,
+    pub(super) after: RefCell<VecDeque<After>>,
+    dirty: RefCell<Vec<Handle>>,
+    any_dirty: Cell<bool>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    pub(super) calls: RefCell<VecDeque<Call>>,
+    pub(crate) timers: RefCell<Timers<Timer>>,
+    now: Cell<Option<Time>>,
+    rng: RefCell<Option<Rng>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) signals: Signals,
+    pub(super) jobs: RefCell<BTreeMap<u64, Job>>,
+    pub(super) job_queue: JobQueue,
+    pub(super) tasks: RefCell<Tasks>,
+    /// Bytes received lie here during a turn. Taken out for the turn, which is how a turn inside a turn is noticed.
+    pub(super) scratch: RefCell<Option<Box<[u8]>>>,
+    /// How many `Reactor` handles there are, beside those that connections hold: with the last of them all is closed.
+    pub(super) handles: Cell<usize>,
+}
+
+/// A call that was put off, and where.
+pub(crate) struct Timer {
+    pub(crate) call: Call,
+    pub(crate) site: &'static Location<'static>,
+}
+
+/// Who waits for the answer to a job.
+pub(crate) type Job = Box<dyn FnOnce(crate::driver::Answer)>;
+
+/// Bytes received at a time.
+const SCRATCH: usize = 65_536;
+
+impl Inner {
+    /// The quick cork holds something.
+    pub(crate) const QUICK: u8 = 1;
+    /// The cork holds something.
+    pub(crate) const CORKED: u8 = 2;
+    /// The after queue holds something.
+    pub(crate) const AFTER: u8 = 4;
+
+    pub(super) fn new(driver: Box<dyn Driver>) -> Self {
+        let shared = Shared::new(driver.waker());
+        Self {
+            driver: RefCell::new(driver),
+            table: RefCell::default(),
+            quick: Cell::default(),
+            cork: RefCell::default(),
+            lent: Cell::new((0, 0)),
+            todo: Cell::new(0),
+            after: RefCell::default(),
+            dirty: RefCell::default(),
+            any_dirty: Cell::new(false),
+            buffers: RefCell::default(),
+            calls: RefCell::default(),
+            timers: RefCell::new(Timers::new()),
+            now: Cell::new(None),
+            rng: RefCell::new(None),
+            shared: Arc::new(shared),
+            lifecycle: Lifecycle::default(),
+            signals: Signals::default(),
+            jobs: RefCell::default(),
+            job_queue: JobQueue::default(),
+            tasks: RefCell::default(),
+            scratch: RefCell::new(Some(vec![0; SCRATCH].into_boxed_slice())),
+            handles: Cell::new(0),
+        }
+    }
+
+    /// The driver, for one method.
+    #[inline]
+    pub(crate) fn driver(&self) -> RefMut<'_, Box<dyn Driver>> {
+        self.driver.borrow_mut()
+    }
+
+    // ---- one door
+
+    /// The time of this turn.
+    #[inline]
+    pub(crate) fn now(&self) -> Time {
+        if let Some(now) = self.now.get() {
+            return now;
+        }
+        let now = self.driver().now();
+        self.now.set(Some(now));
+        now
+    }
+
+    /// Time may have passed: the next who asks reads the clock.
+    pub(super) fn forget_now(&self) {
+        self.now.set(None);
+    }
+
+    pub(super) fn with_rng<R>(&self, f: impl FnOnce(&mut Rng) -> R) -> R {
+        let mut rng = self.rng.borrow_mut();
+        let rng = match &mut *rng {
+            Some(rng) => rng,
+            none => {
+                let seed = self.driver().seed();
+                none.insert(Rng::from_seed(seed))
+            }
+        };
+        f(rng)
+    }
+
+    // ---- the table
+
+    pub(crate) fn insert(&self, handle: Handle, entry: Entry) {
+        let mut table = self.table.borrow_mut();
+        let index = handle.index as usize;
+        if table.len() <= index {
+            table.resize_with(index + 1, || Entry::Vacant);
+        }
+        table[index] = entry;
+    }
+
+    /// The stream of a handle. A handle kept from before the place was used again finds nothing.
+    pub(crate) fn stream(&self, handle: Handle) -> Option<Transport> {
+        match self.table.borrow().get(handle.index as usize) {
+            Some(Entry::Stream(transport)) if transport.is_engine_stream(handle) => {
+                Some(transport.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The stream of a handle that the driver has just reported, which cannot be stale.
+    #[inline]
+    pub(super) fn reported_stream(&self, handle: Handle) -> Option<Transport> {
+        match self.table.borrow().get(handle.index as usize) {
+            Some(Entry::Stream(transport)) => Some(transport.clone()),
+            _ => None,
+        }
+    }
+
+    /// The owner of a handle that the driver has just reported, which cannot be stale.
+    pub(super) fn reported(&self, handle: Handle) -> Entry {
+        self.table.borrow().get(handle.index as usize).cloned().unwrap_or(Entry::Vacant)
+    }
+
+    /// Takes the owner of a handle out of the table.
+    pub(crate) fn remove(&self, handle: Handle) -> Entry {
+        let mut table = self.table.borrow_mut();
+        match table.get_mut(handle.index as usize) {
+            Some(entry) => std::mem::replace(entry, Entry::Vacant),
+            None => Entry::Vacant,
+        }
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let table = self.table.borrow();
+        table.iter().filter(|entry| !matches!(entry, Entry::Vacant)).cloned().collect()
+    }
+
+    pub(super) fn open(&self) -> Vec<Open> {
+        let mut open: Vec<_> = self.entries().iter().filter_map(Entry::describe).collect();
+        let timers = self.timers.borrow();
+        open.extend(timers.iter().map(|(_, deadline, timer)| {
+            Open::new("timer", format!("due at {}", Time::from_nanos(deadline)), timer.site)
+        }));
+        open
+    }
+
+    // ---- output
+
+    pub(crate) fn lend(&self, bytes: &[u8]) {
+        self.lent.set(if bytes.is_empty() { (0, 0) } else { (bytes.as_ptr().addr(), bytes.len()) });
+    }
+
+    pub(crate) fn dirty(&self, handle: Handle) {
+        self.dirty.borrow_mut().push(handle);
+        self.any_dirty.set(true);
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.any_dirty.get()
+    }
+
+    /// Flushes what was written to connections from outside their own callbacks.
+    #[inline]
+    pub(super) fn flush_dirty(&self) {
+        if self.any_dirty.replace(false) {
+            self.flush_all();
+        }
+    }
+
+    #[cold]
+    fn flush_all(&self) {
+        let mut dirty = self.dirty.take();
+        for handle in dirty.drain(..) {
+            if let Some(transport) = self.stream(handle) {
+                transport.engine(|stream| stream.head().flush());
+            }
+        }
+        let mut kept = self.dirty.borrow_mut();
+        if kept.is_empty() {
+            *kept = dirty;
+        }
+    }
+
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < BUFFERS_KEPT && (1..=BUFFER_KEPT).contains(&buffer.capacity()) {
+            buffer.clear();
+            buffers.push(buffer);
+        }
+    }
+
+    // ---- the end
+
+    /// Closes whatever is open and tells its owners.
+    pub(super) fn close_sources(&self, reason: &CloseReason) {
+        loop {
+            let entries = self.entries();
+            if entries.is_empty() {
+                return;
+            }
+            for entry in entries {
+                entry.end(reason.clone());
+            }
+            self.settle();
+        }
+    }
+
+    /// Closes everything, and drops what was to be called: nothing that holds the reactor is left in it.
+    pub(super) fn close_all(&self) {
+        self.settle();
+        self.close_sources(&CloseReason::Stopped);
+        // Each is dropped outside the borrow: it may hold the user's objects.
+        loop {
+            let timers = self.timers.borrow_mut().drain();
+            let calls = self.calls.take();
+            let jobs = self.jobs.take();
+            let queued = self.job_queue.take();
+            let nothing = timers.is_empty()
+                && calls.is_empty()
+                && jobs.is_empty()
+                && queued.is_empty()
+                && self.tasks.borrow().is_empty();
+            drop((timers, calls, jobs, queued, self.take_tasks()));
+            self.settle();
+            self.close_sources(&CloseReason::Stopped);
+            if nothing {
+                break;
+            }
+        }
+    }
+
+    /// Whether there is something to do that no driver will report.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.calls.borrow().is_empty()
+            || self.todo.get() != 0
+            || self.is_dirty()
+            || self.shared.is_pending()
+            || self.shared.woken.any()
+            || self.lifecycle.is_pending()
+    }
+}
+
+impl Reactor {
+    pub(crate) fn from_inner(inner: &Rc<Inner>) -> Self {
+        inner.handles.set(inner.handles.get() + 1);
+        Self(Rc::clone(inner))
+    }
+}

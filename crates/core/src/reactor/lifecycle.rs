@@ -1,0 +1,342 @@
+//! Start, stop and crash of a reactor, and the triggers that users hang on these events.
+//!
+//! An event has three phases. All *before* triggers are called without waiting for each other; then every Deferred they returned
+//! is waited for; then *during* and *after* run at once. Each trigger runs for the first firing only.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+
+use super::Reactor;
+use super::after::After;
+use super::inner::Inner;
+use crate::deferred::{Deferred, Fault};
+use crate::panic::guard;
+use crate::{CloseReason, NotRunning};
+
+/// Where a reactor is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Stage {
+    /// Not started, or ended.
+    #[default]
+    Idle,
+    /// `startup` is under way: the loop turns, but `is_running` is still false.
+    Starting,
+    /// It runs.
+    Running,
+    /// *Before shutdown* is under way; it still runs.
+    Stopping,
+    /// Shut down: the loop ends with this turn.
+    Ended,
+    /// Crashed: the loop ends with this turn, and nothing was cleaned up.
+    Crashed,
+}
+
+/// The state of a reactor's life.
+#[derive(Default)]
+pub(crate) struct Lifecycle {
+    stage: Cell<Stage>,
+    stop_requested: Cell<bool>,
+    events: RefCell<BTreeMap<Event, Triggers>>,
+    next_id: Cell<u64>,
+}
+
+/// What triggers can be hung on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Event {
+    /// The reactor starts.
+    Startup,
+    /// The reactor stops.
+    Shutdown,
+    /// An event of the application's own, fired with [`Reactor::fire_event`].
+    Custom(&'static str),
+}
+
+/// When, within an event, a trigger runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// First. What it returns, if it returns a Deferred, is waited for before the next phase.
+    Before,
+    /// When the event happens.
+    During,
+    /// Last.
+    After,
+}
+
+/// Names a trigger, to remove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TriggerId {
+    event: Event,
+    phase: Phase,
+    id: u64,
+}
+
+/// What a trigger may return: nothing, or a Deferred that a *before* phase waits for. What it comes to does not matter.
+pub trait TriggerResult: 'static {
+    /// Calls `done` when there is nothing more to wait for.
+    fn wait(self, done: Box<dyn FnOnce()>);
+}
+
+impl TriggerResult for () {
+    fn wait(self, done: Box<dyn FnOnce()>) {
+        done();
+    }
+}
+
+impl<T: 'static, E: Fault> TriggerResult for Deferred<T, E> {
+    fn wait(self, done: Box<dyn FnOnce()>) {
+        self.done(move |result| {
+            if let Err(error) = result {
+                tracing::error!(target: "marline", "a trigger's Deferred failed: {error}");
+            }
+            done();
+        });
+    }
+}
+
+/// A trigger, told whom to call when it needs no more waiting for.
+type Trigger = Box<dyn FnOnce(&Reactor, Box<dyn FnOnce()>)>;
+
+/// What hangs on one event, and how far its firing is.
+#[derive(Default)]
+struct Triggers {
+    phases: [VecDeque<(u64, Trigger)>; 3],
+    /// Deferreds of *before* that are waited for, while it is fired.
+    waiting: Option<Rc<Cell<usize>>>,
+}
+
+/// A trigger could not be removed: it has run, was removed before, or is another reactor's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownTrigger;
+
+impl fmt::Display for UnknownTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no such trigger: it has run or was removed")
+    }
+}
+
+impl std::error::Error for UnknownTrigger {}
+
+impl Lifecycle {
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub(super) fn set(&self, stage: Stage) {
+        self.stage.set(stage);
+    }
+
+    /// Begins anew, unless it is under way.
+    pub(super) fn begin(&self) -> bool {
+        if self.stage.get() != Stage::Idle {
+            return false;
+        }
+        self.stop_requested.set(false);
+        self.stage.set(Stage::Starting);
+        true
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        matches!(self.stage.get(), Stage::Starting | Stage::Running | Stage::Stopping)
+    }
+
+    /// Whether a stop waits to be carried out.
+    pub(super) fn is_pending(&self) -> bool {
+        self.stop_requested.get() || matches!(self.stage.get(), Stage::Ended | Stage::Crashed)
+    }
+
+    pub(super) fn take_stop_request(&self) -> bool {
+        self.stop_requested.replace(false)
+    }
+}
+
+impl Reactor {
+    /// Asks the reactor to stop: *shutdown* is fired from the loop, after the present turn's calls and timers, and [`run`](Self::run) returns
+    /// when it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRunning`] if it was not started, or is stopping already.
+    pub fn stop(&self) -> Result<(), NotRunning> {
+        let lifecycle = &self.0.lifecycle;
+        let stoppable = matches!(lifecycle.stage(), Stage::Starting | Stage::Running);
+        if !stoppable || lifecycle.stop_requested.replace(true) {
+            return Err(NotRunning);
+        }
+        Ok(())
+    }
+
+    /// Leaves the loop at the end of this turn with no *shutdown* triggers run and nothing cleaned up. The reactor may be run again, with its
+    /// connections as they are.
+    pub fn crash(&self) {
+        if self.0.lifecycle.is_started() {
+            self.0.lifecycle.set(Stage::Crashed);
+        }
+    }
+
+    /// Whether it runs: true from *during startup* until *during shutdown*.
+    #[doc(alias = "running")]
+    pub fn is_running(&self) -> bool {
+        matches!(self.0.lifecycle.stage(), Stage::Running | Stage::Stopping)
+    }
+
+    /// Calls `f` when the reactor runs: at the end of this callback if it does, else as an *after startup* trigger. Order is kept.
+    #[doc(alias = "callWhenRunning")]
+    pub fn call_when_running(&self, f: impl FnOnce(&Self) + 'static) {
+        if self.is_running() {
+            let reactor = self.clone();
+            self.0.after(After::Call(Box::new(move || f(&reactor))));
+        } else {
+            self.add_trigger(Phase::After, Event::Startup, f);
+        }
+    }
+
+    /// Hangs `f` on an event. Within a phase triggers run in the order they were added.
+    #[doc(alias = "addSystemEventTrigger")]
+    pub fn add_trigger<R: TriggerResult>(
+        &self,
+        phase: Phase,
+        event: Event,
+        f: impl FnOnce(&Self) -> R + 'static,
+    ) -> TriggerId {
+        let lifecycle = &self.0.lifecycle;
+        let id = lifecycle.next_id.get();
+        lifecycle.next_id.set(id + 1);
+        let trigger: Trigger = Box::new(move |reactor, done| match guard(|| f(reactor)) {
+            Ok(result) => result.wait(done),
+            Err(message) => {
+                tracing::error!(target: "marline", ?event, ?phase, "trigger panicked: {message}");
+                done();
+            }
+        });
+        let mut events = lifecycle.events.borrow_mut();
+        events.entry(event).or_default().phases[phase as usize].push_back((id, trigger));
+        TriggerId { event, phase, id }
+    }
+
+    /// Removes a trigger that has not run; also while its event is being fired.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTrigger`] if it has run or was removed.
+    #[doc(alias = "removeSystemEventTrigger")]
+    pub fn remove_trigger(&self, id: TriggerId) -> Result<(), UnknownTrigger> {
+        let removed = {
+            let mut events = self.0.lifecycle.events.borrow_mut();
+            let triggers = events.get_mut(&id.event).ok_or(UnknownTrigger)?;
+            let phase = &mut triggers.phases[id.phase as usize];
+            let at = phase.iter().position(|(known, _)| *known == id.id).ok_or(UnknownTrigger)?;
+            phase.remove(at)
+        };
+        drop(removed);
+        Ok(())
+    }
+
+    /// Fires an event: runs its triggers, after the callback if one is on the stack. An event that is being fired already is not fired again; one that
+    /// nothing hangs on does nothing.
+    #[doc(alias = "fireSystemEvent")]
+    pub fn fire_event(&self, event: Event) {
+        if self.is_in_turn() {
+            let reactor = self.clone();
+            self.0.after(After::Call(Box::new(move || reactor.fire(event))));
+        } else {
+            self.fire(event);
+            self.0.settle();
+        }
+    }
+
+    /// Fires an event from the loop.
+    pub(super) fn fire(&self, event: Event) {
+        let waiting = Rc::new(Cell::new(1));
+        {
+            let mut events = self.0.lifecycle.events.borrow_mut();
+            let triggers = events.entry(event).or_default();
+            if triggers.waiting.is_some() {
+                return;
+            }
+            triggers.waiting = Some(Rc::clone(&waiting));
+        }
+        while let Some(trigger) = self.next_trigger(event, Phase::Before) {
+            waiting.set(waiting.get() + 1);
+            let (waiting, inner) = (Rc::clone(&waiting), Rc::downgrade(&self.0));
+            let done = move || {
+                waiting.set(waiting.get() - 1);
+                if waiting.get() == 0
+                    && let Some(inner) = inner.upgrade()
+                {
+                    // Not from inside whoever fired the Deferred.
+                    let reactor = Self::from_inner(&inner);
+                    inner.after(After::Call(Box::new(move || reactor.finish_event(event))));
+                }
+            };
+            trigger(self, Box::new(done));
+        }
+        waiting.set(waiting.get() - 1);
+        if waiting.get() == 0 {
+            self.finish_event(event);
+        }
+    }
+
+    /// Nothing more to wait for: *during* and *after*.
+    fn finish_event(&self, event: Event) {
+        match event {
+            Event::Startup => self.0.started(),
+            Event::Shutdown => self.0.shut_down(),
+            Event::Custom(_) => {}
+        }
+        for phase in [Phase::During, Phase::After] {
+            while let Some(trigger) = self.next_trigger(event, phase) {
+                trigger(self, Box::new(|| {}));
+            }
+        }
+        if let Some(triggers) = self.0.lifecycle.events.borrow_mut().get_mut(&event) {
+            triggers.waiting = None;
+        }
+        if event == Event::Shutdown {
+            self.0.ended();
+        }
+    }
+
+    /// Takes one trigger at a time, so that those that follow can still be removed.
+    fn next_trigger(&self, event: Event, phase: Phase) -> Option<Trigger> {
+        let mut events = self.0.lifecycle.events.borrow_mut();
+        let (_, trigger) = events.get_mut(&event)?.phases[phase as usize].pop_front()?;
+        Some(trigger)
+    }
+}
+
+impl Inner {
+    /// *During startup*, before the users' triggers.
+    fn started(&self) {
+        if self.lifecycle.stage() == Stage::Starting {
+            self.lifecycle.set(Stage::Running);
+            self.install_signals();
+            self.begin_jobs();
+            tracing::debug!(target: "marline", driver = self.driver().name(), "the reactor runs");
+        }
+    }
+
+    /// *During shutdown*, before the users' triggers: every connection and port is closed and told, and the workers end.
+    fn shut_down(&self) {
+        if self.lifecycle.stage() == Stage::Stopping {
+            self.lifecycle.set(Stage::Ended);
+        }
+        self.close_sources(&CloseReason::Stopped);
+        self.driver().stop_workers();
+    }
+
+    /// *After shutdown* is over.
+    fn ended(&self) {
+        self.remove_signals();
+        self.settle();
+        // What the last callbacks opened does not stay open.
+        self.close_sources(&CloseReason::Stopped);
+    }
+
+    /// Triggers that still hang on something, dropped by the caller.
+    pub(super) fn take_triggers(&self) -> impl Sized + use<> {
+        self.lifecycle.events.take()
+    }
+}

@@ -1,0 +1,164 @@
+//! The reactor's counterpart for other threads: calls into its thread, and stops it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::ThreadId;
+
+use super::Reactor;
+use super::task::Woken;
+use crate::driver::Waker;
+
+type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
+
+/// A handle on a reactor for other threads: `Send`, `Sync` and cheap to clone.
+#[derive(Clone)]
+#[doc(alias = "IReactorFromThreads")]
+pub struct Remote(pub(super) Arc<Shared>);
+
+/// What threads share with the reactor.
+pub(crate) struct Shared {
+    calls: Mutex<VecDeque<RemoteCall>>,
+    /// Whether there may be calls: looked at each turn, without the lock.
+    pending: AtomicBool,
+    /// Whether the reactor is gone.
+    gone: AtomicBool,
+    waker: Waker,
+    thread: ThreadId,
+    /// Tasks that were woken.
+    pub(super) woken: Woken,
+}
+
+impl Shared {
+    pub(super) fn new(waker: Waker) -> Self {
+        Self {
+            calls: Mutex::default(),
+            pending: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            waker,
+            thread: std::thread::current().id(),
+            woken: Woken::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Takes all calls that have come in.
+    pub(super) fn take(&self) -> VecDeque<RemoteCall> {
+        self.pending.store(false, Ordering::Release);
+        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Wakes the reactor, unless it is this thread that runs it.
+    pub(super) fn nudge(&self) {
+        if std::thread::current().id() != self.thread {
+            (self.waker)();
+        }
+    }
+
+    pub(super) fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+        drop(self.take());
+    }
+}
+
+impl Remote {
+    /// Runs `f` in the reactor's thread, in one of its next turns: in the order of calls, before that turn's timers. Wakes the reactor if it
+    /// waits. May be called from any thread, and before the reactor runs. If the reactor is gone, `f` is dropped unheard.
+    #[doc(alias = "callFromThread")]
+    pub fn call(&self, f: impl FnOnce(&Reactor) + Send + 'static) {
+        if self.0.gone.load(Ordering::Acquire) {
+            return;
+        }
+        let f: RemoteCall = Box::new(f);
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).push_back(f);
+        // Whoever finds the flag set knows that another has woken the reactor, or will.
+        if !self.0.pending.swap(true, Ordering::AcqRel) {
+            (self.0.waker)();
+        }
+    }
+
+    /// Stops the reactor as [`Reactor::stop`] does; nothing happens if it is not running.
+    pub fn stop(&self) {
+        self.call(|reactor| {
+            // Not running is what was asked for.
+            let _ = reactor.stop();
+        });
+    }
+
+    /// Whether the present thread is the reactor's.
+    #[doc(alias = "isInIOThread")]
+    pub fn is_reactor_thread(&self) -> bool {
+        std::thread::current().id() == self.0.thread
+    }
+
+    /// Runs `f` in the reactor's thread and waits for the answer it gives to the [`Reply`]; at once or later, when a result arrives.
+    ///
+    /// ```no_run
+    /// # fn f(remote: marline_core::Remote) -> Result<(), Box<dyn std::error::Error>> {
+    /// let open = remote.blocking_call(|reactor, reply| reply.send(reactor.open().len()))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`BlockingError::ReactorThread`] in the reactor's own thread, where waiting would be for ever; that is also where a job runs on a driver that
+    /// has no threads, such as the simulated network. [`BlockingError::Dropped`] if the reactor ended or dropped the reply.
+    #[doc(alias = "blockingCallFromThread")]
+    pub fn blocking_call<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Reactor, Reply<R>) + Send + 'static,
+    ) -> Result<R, BlockingError> {
+        if self.is_reactor_thread() {
+            return Err(BlockingError::ReactorThread);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.call(move |reactor| f(reactor, Reply(sender)));
+        receiver.recv().map_err(|_| BlockingError::Dropped)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Remote(..)")
+    }
+}
+
+/// Answers a [`Remote::blocking_call`].
+#[derive(Debug)]
+pub struct Reply<R>(mpsc::SyncSender<R>);
+
+impl<R> Reply<R> {
+    /// Gives the waiting thread its answer.
+    pub fn send(self, answer: R) {
+        // A thread that no longer waits needs no answer.
+        let _ = self.0.send(answer);
+    }
+}
+
+/// Why a thread got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlockingError {
+    /// The reactor's own thread must not wait for itself.
+    ReactorThread,
+    /// The reactor ended, or dropped the reply.
+    Dropped,
+}
+
+impl fmt::Display for BlockingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReactorThread => {
+                "a blocking call from the reactor's own thread (where jobs of a simulation run, too) would wait for ever"
+            }
+            Self::Dropped => "the reactor ended, or dropped the reply",
+        })
+    }
+}
+
+impl std::error::Error for BlockingError {}

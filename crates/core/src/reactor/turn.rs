@@ -1,0 +1,212 @@
+//! One turn of the loop, as ARCHITECTURE.md describes it: calls, timers, a pending stop, the wait, completions, what is left to flush.
+
+use std::time::Duration;
+
+use super::lifecycle::{Event, Stage};
+use super::{Reactor, Turn};
+use crate::driver::{Completion, Handle};
+use crate::panic::guard_quietly;
+use crate::{RunError, Time};
+
+impl Reactor {
+    /// Runs until [`stop`](Self::stop) or [`crash`](Self::crash): [`start`](Self::start) and then turn after turn. May be called again afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::AlreadyRunning`] if it runs, [`RunError::Driver`] if the driver can no longer wait.
+    pub fn run(&self) -> Result<(), RunError> {
+        self.start()?;
+        while self.turn(None)? == Turn::Continue {}
+        Ok(())
+    }
+
+    /// Starts the reactor for somebody who turns it: fires *startup*. With [`turn`](Self::turn), `descriptor` and
+    /// [`next_wakeup`](Self::next_wakeup) a foreign loop can run a reactor inside itself.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::AlreadyRunning`].
+    pub fn start(&self) -> Result<(), RunError> {
+        if !self.0.lifecycle.begin() {
+            return Err(RunError::AlreadyRunning);
+        }
+        self.0.forget_now();
+        self.fire_event(Event::Startup);
+        Ok(())
+    }
+
+    /// One turn: waits at most `timeout` (`None`: until something happens), and not at all if there is work. See the page "one turn of the loop" in
+    /// ARCHITECTURE.md for the order.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Nested`] from inside a callback of the same reactor, [`RunError::Driver`] if the driver cannot wait; then the reactor has crashed.
+    #[doc(alias = "iterate")]
+    pub fn turn(&self, timeout: Option<Duration>) -> Result<Turn, RunError> {
+        let inner = &self.0;
+        let Some(mut scratch) = inner.scratch.take() else { return Err(RunError::Nested) };
+        let result = self.turn_with(timeout, &mut scratch);
+        *inner.scratch.borrow_mut() = Some(scratch);
+        inner.lend(&[]);
+        if result.is_err() {
+            inner.lifecycle.set(Stage::Idle);
+        }
+        result
+    }
+
+    /// The moment at which a turn has something to do even if nothing is reported: the earliest deadline, or the start of time if work waits
+    /// already; `None` if there is neither.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        if self.0.is_busy() {
+            return Some(Time::ZERO);
+        }
+        let mut timers = self.0.timers.borrow_mut();
+        if timers.is_empty() { None } else { timers.next_deadline().map(Time::from_nanos) }
+    }
+
+    fn turn_with(&self, timeout: Option<Duration>, scratch: &mut [u8]) -> Result<Turn, RunError> {
+        let inner = &self.0;
+        inner.settle();
+        self.run_calls();
+        self.run_timers();
+        self.stop_if_asked();
+        if let Some(turn) = self.over() {
+            return Ok(turn);
+        }
+
+        let until = self.wait_until(timeout);
+        let waited = inner.driver().wait(until);
+        inner.forget_now();
+        waited.map_err(RunError::Driver)?;
+
+        loop {
+            let completion = inner.driver().next(scratch);
+            match completion {
+                Some(Completion::Received { conn, len }) => {
+                    self.received(conn, scratch.get(..len).unwrap_or_default());
+                }
+                Some(completion) => self.dispatch(completion, scratch),
+                None => break,
+            }
+        }
+        inner.flush_dirty();
+        inner.settle();
+        self.stop_if_asked();
+        Ok(self.over().unwrap_or(Turn::Continue))
+    }
+
+    /// Whether the loop has ended.
+    fn over(&self) -> Option<Turn> {
+        let lifecycle = &self.0.lifecycle;
+        if !matches!(lifecycle.stage(), Stage::Ended | Stage::Crashed) {
+            return None;
+        }
+        // What the last callbacks wrote still leaves, as far as the system takes it at once.
+        self.0.flush_dirty();
+        self.0.settle();
+        self.0.remove_signals();
+        lifecycle.set(Stage::Idle);
+        Some(Turn::Stopped)
+    }
+
+    fn stop_if_asked(&self) {
+        let lifecycle = &self.0.lifecycle;
+        if lifecycle.take_stop_request() {
+            // A reactor that is still starting has its startup cut short.
+            lifecycle.set(Stage::Stopping);
+            self.fire(Event::Shutdown);
+            self.0.settle();
+        }
+    }
+
+    fn wait_until(&self, timeout: Option<Duration>) -> Option<Time> {
+        if timeout == Some(Duration::ZERO) {
+            return Some(Time::ZERO);
+        }
+        let limit = timeout.map(|timeout| self.now() + timeout);
+        match (self.next_wakeup(), limit) {
+            (Some(wakeup), Some(limit)) => Some(wakeup.min(limit)),
+            (wakeup, limit) => wakeup.or(limit),
+        }
+    }
+
+    /// Calls of this thread and of others, those present when the turn began.
+    fn run_calls(&self) {
+        let inner = &self.0;
+        if inner.shared.is_pending() {
+            let remote = inner.shared.take();
+            let mut calls = inner.calls.borrow_mut();
+            calls.extend(remote.into_iter().map(|call| -> super::Call { call }));
+        }
+        let present = inner.calls.borrow().len();
+        for _ in 0..present {
+            let Some(call) = inner.calls.borrow_mut().pop_front() else { break };
+            guard_quietly("call", || call(self));
+            inner.settle();
+        }
+    }
+
+    /// Timers that are due; those set meanwhile wait for the next turn.
+    fn run_timers(&self) {
+        let inner = &self.0;
+        if inner.timers.borrow().is_empty() {
+            return;
+        }
+        let now = self.now().as_nanos();
+        let mark = inner.timers.borrow().mark();
+        loop {
+            let Some((_, timer)) = inner.timers.borrow_mut().pop_due(now, mark) else { break };
+            if let Err(message) = crate::panic::guard(|| (timer.call)(self)) {
+                tracing::error!(target: "marline", site = %timer.site, "timer panicked: {message}");
+            }
+            inner.settle();
+        }
+    }
+
+    /// Bytes for a connection: the way that all traffic takes.
+    #[inline(always)]
+    fn received(&self, conn: Handle, bytes: &[u8]) {
+        let inner = &self.0;
+        let Some(transport) = inner.reported_stream(conn) else { return };
+        inner.lend(bytes);
+        transport.raw().__deliver(&transport, bytes);
+        inner.settle_lent(bytes);
+    }
+
+    #[inline(never)]
+    fn dispatch(&self, completion: Completion, scratch: &[u8]) {
+        let inner = &self.0;
+        match completion {
+            Completion::Received { .. } => {}
+            Completion::Lent { conn, chunk, len } => {
+                let buffer = inner.driver().take_chunk(chunk);
+                self.received(conn, buffer.get(..len).unwrap_or_default());
+                inner.lend(&[]);
+                inner.driver().give_back(chunk, buffer);
+            }
+            Completion::Answered { id } => inner.answered(id),
+            Completion::Signal { number } => inner.signalled(number),
+            Completion::Accepted { port, .. } | Completion::AcceptFailed { port, .. } => {
+                self.complete(port, completion);
+            }
+            Completion::Connected { conn }
+            | Completion::ReadClosed { conn }
+            | Completion::Sent { conn, .. } => self.complete(conn, completion),
+            Completion::Failed { handle, .. } => self.complete(handle, completion),
+            Completion::Datagram { socket, len } => {
+                inner.lend(scratch.get(..len).unwrap_or_default());
+                self.complete(socket, completion);
+            }
+            Completion::DatagramFailed { socket, .. } => self.complete(socket, completion),
+            Completion::Readable { watch } | Completion::Writable { watch } => {
+                self.complete(watch, completion);
+            }
+            Completion::Exited { process, .. } => self.complete(process, completion),
+        }
+        inner.settle();
+    }
+
+    fn complete(&self, handle: Handle, completion: Completion) {
+        self.0.reported(handle).completed(completion);
+    }
+}

@@ -1,0 +1,327 @@
+//! Log events of one thread, captured for a test: errors that nobody asked for fail it.
+
+use std::fmt::{self, Debug, Write};
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::{DefaultGuard, Interest, Subscriber, set_default};
+use tracing::{Event, Level, Metadata};
+
+/// Captures the log events of this thread, of all levels, as long as it lives. What other threads log, tests that run beside this one included,
+/// goes its usual way.
+///
+/// When it is dropped, an error that was captured and not taken fails the test: an engine that catches panics and failures tells of
+/// them by log alone.
+///
+/// ```
+/// use marline_core::testing::{CapturedLog, MemoryTransport};
+/// use marline_core::{Protocol, Transport};
+///
+/// struct Picky;
+///
+/// impl Protocol for Picky {
+///     fn data_received(&mut self, _: &Transport, data: &[u8]) {
+///         assert_eq!(data, b"please", "not polite");
+///     }
+/// }
+///
+/// let log = CapturedLog::start();
+/// let peer = MemoryTransport::connect(Picky);
+/// peer.receive(b"now!");
+/// let errors = log.take_errors();
+/// assert_eq!(errors.len(), 1);
+/// assert!(errors[0].message.contains("not polite"));
+/// assert_eq!(errors[0].field("callback"), Some("data_received"));
+/// # let _ = peer.reason();
+/// ```
+#[doc(alias = "EventLoggingObserver")]
+pub struct CapturedLog {
+    events: Arc<Mutex<Vec<LogEvent>>>,
+    /// Set for this thread, which this object therefore must not leave.
+    _guard: DefaultGuard,
+    _here: PhantomData<Rc<()>>,
+}
+
+/// One captured log event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEvent {
+    /// How bad it is.
+    pub level: Level,
+    /// Where it comes from, such as `marline`.
+    pub target: String,
+    /// Its text.
+    pub message: String,
+    /// Its other fields, by name, in their order.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl CapturedLog {
+    /// Captures from now on.
+    #[must_use]
+    pub fn start() -> Self {
+        let events = Arc::<Mutex<Vec<LogEvent>>>::default();
+        let capture = Capture { events: Arc::clone(&events), spans: AtomicU64::new(1) };
+        Self { events, _guard: set_default(capture), _here: PhantomData }
+    }
+
+    /// All that was captured and not taken.
+    pub fn events(&self) -> Vec<LogEvent> {
+        self.lock().clone()
+    }
+
+    /// The errors among them.
+    pub fn errors(&self) -> Vec<LogEvent> {
+        self.lock().iter().filter(|event| event.level == Level::ERROR).cloned().collect()
+    }
+
+    /// Takes the events of a level.
+    pub fn take(&self, level: Level) -> Vec<LogEvent> {
+        self.take_where(|event| event.level == level)
+    }
+
+    /// Takes the errors: the test has expected them.
+    #[doc(alias = "flushLoggedErrors")]
+    pub fn take_errors(&self) -> Vec<LogEvent> {
+        self.take(Level::ERROR)
+    }
+
+    /// Takes the events that `wanted` says yes to.
+    pub fn take_where(&self, mut wanted: impl FnMut(&LogEvent) -> bool) -> Vec<LogEvent> {
+        // The user's function is called outside the lock: it may log.
+        let all = std::mem::take(&mut *self.lock());
+        let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|event| wanted(event));
+        self.lock().splice(0..0, kept);
+        taken
+    }
+
+    /// Checks that there are no errors now, instead of at the end.
+    ///
+    /// # Panics
+    ///
+    /// If there are; they count as taken.
+    #[track_caller]
+    pub fn assert_no_errors(&self) {
+        let errors = self.take_errors();
+        assert!(errors.is_empty(), "{}", complaint(&errors));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<LogEvent>> {
+        lock(&self.events)
+    }
+}
+
+impl Drop for CapturedLog {
+    fn drop(&mut self) {
+        let errors = self.take_errors();
+        if !errors.is_empty() && !std::thread::panicking() {
+            panic!("{}", complaint(&errors));
+        }
+    }
+}
+
+impl Debug for CapturedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.events()).finish()
+    }
+}
+
+impl LogEvent {
+    /// The value of a field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let field = self.fields.iter().find(|(known, _)| *known == name)?;
+        Some(&field.1)
+    }
+}
+
+impl fmt::Display for LogEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.level, self.target, self.message)?;
+        self.fields.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
+    }
+}
+
+fn complaint(errors: &[LogEvent]) -> String {
+    let mut text = format!("{} logged and not expected:", errors.len());
+    for error in errors {
+        // OK: writing to a string cannot fail.
+        let _ = write!(text, "\n  {error}");
+    }
+    text
+}
+
+fn lock(events: &Mutex<Vec<LogEvent>>) -> MutexGuard<'_, Vec<LogEvent>> {
+    events.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is set as the thread's subscriber.
+struct Capture {
+    events: Arc<Mutex<Vec<LogEvent>>>,
+    spans: AtomicU64,
+}
+
+impl Subscriber for Capture {
+    /// Other threads have other subscribers, or none: the answer must be asked for each time.
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
+
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(self.spans.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        // Runs the formatting of the user's values: before the lock.
+        event.record(&mut fields);
+        let captured = LogEvent {
+            level: *event.metadata().level(),
+            target: event.metadata().target().into(),
+            message: fields.message,
+            fields: fields.others,
+        };
+        lock(&self.events).push(captured);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// The fields of an event, as text.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, String)>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: String) {
+        if field.name() == "message" {
+            self.message = value;
+        } else {
+            self.others.push((field.name(), value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn level_target_message_and_fields_are_kept() {
+        let log = CapturedLog::start();
+        let (peer, count) = ("192.0.2.1", 3);
+        tracing::warn!(target: "elsewhere", peer, count, who = ?Some(1), "watch {}", "out");
+        let events = log.take(Level::WARN);
+        assert_eq!(
+            events[0].to_string(),
+            "WARN elsewhere: watch out peer=192.0.2.1 count=3 who=Some(1)"
+        );
+        assert_eq!(events[0].field("count"), Some("3"));
+        assert_eq!(events[0].field("missing"), None);
+        assert!(log.events().is_empty());
+    }
+
+    #[test]
+    fn taking_one_level_leaves_the_others_in_their_order() {
+        let log = CapturedLog::start();
+        tracing::info!("one");
+        tracing::error!("two");
+        tracing::debug!("three");
+        assert_eq!(log.errors().len(), 1);
+        assert_eq!(log.take_errors()[0].message, "two");
+        let left: Vec<_> = log.events().into_iter().map(|event| event.message).collect();
+        assert_eq!(left, ["one", "three"]);
+        log.assert_no_errors();
+    }
+
+    #[test]
+    #[should_panic(expected = "1 logged and not expected:\n  ERROR here: broken id=7")]
+    fn an_error_nobody_expected_fails_the_test_at_its_end() {
+        let _log = CapturedLog::start();
+        tracing::error!(target: "here", id = 7, "broken");
+    }
+
+    #[test]
+    #[should_panic(expected = "the first panic")]
+    fn a_test_that_fails_already_is_left_alone() {
+        let _log = CapturedLog::start();
+        tracing::error!("broken");
+        panic!("the first panic");
+    }
+
+    #[test]
+    fn other_threads_are_not_captured_and_capture_their_own() {
+        /// One place in the source, reached first by a thread that captures nothing.
+        fn report(text: &'static str) {
+            tracing::error!("{text}");
+        }
+        thread::spawn(|| report("to nobody")).join().unwrap();
+        let log = CapturedLog::start();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                thread::spawn(|| {
+                    let log = CapturedLog::start();
+                    (0..50).for_each(|_| report("theirs"));
+                    log.take_errors().len()
+                })
+            })
+            .collect();
+        report("mine");
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), 50);
+        }
+        report("mine again");
+        assert_eq!(log.take_errors().len(), 2);
+    }
+
+    #[test]
+    fn one_inside_another_captures_alone_until_it_ends() {
+        let outer = CapturedLog::start();
+        {
+            let inner = CapturedLog::start();
+            tracing::error!("inside");
+            assert_eq!(inner.take_errors().len(), 1);
+        }
+        tracing::error!("outside");
+        assert_eq!(outer.take_errors()[0].message, "outside");
+    }
+
+    #[test]
+    fn spans_do_no_harm() {
+        let log = CapturedLog::start();
+        let span = tracing::info_span!("work", step = 1);
+        span.in_scope(|| tracing::info!("inside"));
+        assert_eq!(log.take(Level::INFO)[0].message, "inside");
+    }
+}

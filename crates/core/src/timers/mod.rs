@@ -1,0 +1,422 @@
+//! The queue of timers: values that come due, in order. It has no clock and calls nobody: time
+//! comes in as a number of nanoseconds, values go out one at a time. `slab.rs` keeps the timers,
+//! `wheel.rs` the far part of the queue; here are the near part, which is in order, and the rules.
+
+mod slab;
+#[cfg(test)]
+mod tests;
+mod wheel;
+
+use std::{cmp::Reverse, collections::BinaryHeap, fmt, mem};
+
+use self::slab::{End, Slab, Standing};
+pub(crate) use self::slab::{Key, State};
+use self::wheel::{Entry, Wheel};
+
+/// Timers with a value each.
+///
+/// They come due in the order of a list sorted by (deadline, order of scheduling), and setting a
+/// deadline anew is scheduling anew: ties run first in, first out. Deadlines are nanoseconds of
+/// whatever clock the caller goes by; any `u64` is one.
+///
+/// Values are handed back, never dropped here (but with the queue itself), so that the caller can
+/// let go of them outside its borrows.
+///
+/// # Cost
+///
+/// Adding, cancelling, and setting a deadline are amortised O(1), or O(log n) where the deadline is
+/// nearer than the next slot of the wheel; putting off a timer writes two words. Each timer is
+/// sorted once, among its slot, shortly before it is due. A cancelled timer's entry stays in the
+/// queue until it is met, or until such entries are the greater part of a slot. After a burst,
+/// memory is given back: at once in the queue; of the timers themselves a little at the end of each
+/// turn, when `pop_due` has no more to give, down to the highest slot in use, and but for eight
+/// bytes each, which remember how they ended.
+pub(crate) struct Timers<T> {
+    slab: Slab<T>,
+    wheel: Wheel,
+    /// Entries not later than the wheel's limit: sorted, the earliest last ...
+    near: Vec<Entry>,
+    /// ... come in since `near` was sorted ...
+    early: BinaryHeap<Reverse<Entry>>,
+    /// ... and due, but too young for the bound last given to `pop_due`.
+    held: BinaryHeap<Reverse<Entry>>,
+    /// No entry in `held` is older.
+    held_from: u64,
+    /// How many of the entries in those three are stale.
+    stale: usize,
+    /// The next timer scheduled gets this.
+    seq: u64,
+    /// The latest time heard of.
+    now: u64,
+    /// At this length of `early` it is time to see if the wheel can take it.
+    crowd: usize,
+    work: Work,
+}
+
+impl<T> Timers<T> {
+    /// Makes an empty queue.
+    pub(crate) fn new() -> Self {
+        Self {
+            slab: Slab::new(),
+            wheel: Wheel::new(),
+            near: Vec::new(),
+            early: BinaryHeap::new(),
+            held: BinaryHeap::new(),
+            held_from: u64::MAX,
+            stale: 0,
+            seq: 0,
+            now: 0,
+            crowd: CROWD,
+            work: Work::default(),
+        }
+    }
+
+    /// Adds a timer due at `deadline`, which may be past.
+    ///
+    /// # Panics
+    ///
+    /// If 2^32 - 1 timers are pending.
+    pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Key {
+        let seq = self.next_seq();
+        let key = self.slab.insert(deadline, seq, value);
+        self.schedule(Entry { deadline, seq, index: key.index });
+        key
+    }
+
+    /// Takes a timer back, with its value, or returns `None` if it is not pending.
+    pub(crate) fn cancel(&mut self, key: Key) -> Option<T> {
+        let live = self.slab.remove(key, End::Cancelled)?;
+        self.note_stale(live.entry_deadline);
+        Some(live.value)
+    }
+
+    /// Schedules a timer anew, at an earlier or later time, or returns false if it is not pending.
+    pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64) -> bool {
+        let seq = self.seq;
+        let Some(live) = self.slab.get_mut(key) else { return false };
+        self.seq += 1;
+        live.deadline = deadline;
+        live.seq = seq;
+        if deadline < live.entry_deadline {
+            let old = mem::replace(&mut live.entry_deadline, deadline);
+            self.slab.represent(key.index, seq);
+            self.note_stale(old);
+            self.schedule(Entry { deadline, seq, index: key.index });
+        }
+        true
+    }
+
+    /// Returns the earliest deadline of all, exactly.
+    pub(crate) fn next_deadline(&mut self) -> Option<u64> {
+        loop {
+            self.settle();
+            self.settle_held();
+            let first = self.first().into_iter().chain(self.held.peek().map(|held| held.0)).min();
+            if let Some(entry) = first {
+                return Some(entry.deadline);
+            }
+            self.pull(u64::MAX)?;
+        }
+    }
+
+    /// Hands out the first of the timers that are due at `now` and were scheduled before `before`,
+    /// which is an earlier answer of [`mark`](Self::mark), or `u64::MAX`.
+    ///
+    /// Timers scheduled since keep their place, and [`next_deadline`](Self::next_deadline) reports
+    /// them. Passing over them is paid once for each of them and bound: give the same bound for a
+    /// whole turn.
+    pub(crate) fn pop_due(&mut self, now: u64, before: u64) -> Option<(Key, T)> {
+        self.now = self.now.max(now);
+        if before > self.held_from {
+            self.release();
+        }
+        loop {
+            self.settle();
+            let Some(entry) = self.first() else {
+                if self.pull(now).is_none() {
+                    self.wheel.skip(self.now);
+                    self.slab.trim(TRIM);
+                    return None;
+                }
+                continue;
+            };
+            if entry.deadline > now {
+                self.slab.trim(TRIM);
+                return None;
+            }
+            self.drop_first();
+            if entry.seq < before {
+                let (key, live) = self.slab.remove_at(entry.index, End::Called)?;
+                return Some((key, live.value));
+            }
+            self.held_from = self.held_from.min(entry.seq);
+            self.held.push(Reverse(entry));
+        }
+    }
+
+    /// Cancels all, and hands back their values in no order.
+    pub(crate) fn drain(&mut self) -> Vec<(Key, T)> {
+        let drained = (0..self.slab.extent() as u32)
+            .rev()
+            .filter_map(|index| self.slab.remove_at(index, End::Cancelled))
+            .map(|(key, live)| (key, live.value))
+            .collect();
+        self.near = Vec::new();
+        self.early = BinaryHeap::new();
+        self.held = BinaryHeap::new();
+        self.held_from = u64::MAX;
+        self.stale = 0;
+        self.crowd = CROWD;
+        self.wheel = Wheel::new();
+        self.wheel.skip(self.now);
+        drained
+    }
+
+    /// Returns a bound between the timers scheduled so far and those to come, for
+    /// [`pop_due`](Self::pop_due).
+    pub(crate) const fn mark(&self) -> u64 {
+        self.seq
+    }
+
+    /// Returns when a timer is due, if it is pending.
+    pub(crate) fn deadline(&self, key: Key) -> Option<u64> {
+        Some(self.slab.get(key)?.deadline)
+    }
+
+    /// Returns the value of a timer, if it is pending.
+    #[cfg(test)]
+    pub(crate) fn get(&self, key: Key) -> Option<&T> {
+        Some(&self.slab.get(key)?.value)
+    }
+
+    /// Returns the value of a timer, if it is pending.
+    #[cfg(test)]
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        Some(&mut self.slab.get_mut(key)?.value)
+    }
+
+    /// Tells if a timer waits, or how it ended.
+    pub(crate) fn state(&self, key: Key) -> State {
+        self.slab.state(key)
+    }
+
+    /// Returns how many timers are pending.
+    pub(crate) const fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Returns true if no timer is pending.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the pending timers, with their deadlines, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, u64, &T)> {
+        self.slab.iter().map(|(key, live)| (key, live.deadline, &live.value))
+    }
+
+    const fn next_seq(&mut self) -> u64 {
+        let seq = self.seq;
+        self.seq += 1;
+        seq
+    }
+
+    fn schedule(&mut self, entry: Entry) {
+        self.enqueue(entry);
+        if self.early.len() >= self.crowd {
+            self.rewind();
+        }
+    }
+
+    fn enqueue(&mut self, entry: Entry) {
+        self.work.add(1);
+        if self.wheel.covers(entry.deadline) {
+            self.wheel.push(entry);
+        } else {
+            self.early.push(Reverse(entry));
+        }
+    }
+
+    /// Counts an entry as stale, wherever it is.
+    fn note_stale(&mut self, deadline: u64) {
+        let slab = &self.slab;
+        if self.wheel.covers(deadline) {
+            self.work.add(self.wheel.note_stale(deadline, |entry| slab.owns(entry)));
+            return;
+        }
+        self.stale += 1;
+        let len = self.near.len() + self.early.len() + self.held.len();
+        if self.stale >= GARBAGE && self.stale > len / 2 {
+            self.work.add(len);
+            self.near.retain(|entry| slab.owns(entry));
+            self.early.retain(|entry| slab.owns(&entry.0));
+            self.held.retain(|entry| slab.owns(&entry.0));
+            self.stale = 0;
+            self.near.shrink_to(2 * self.near.len());
+            self.early.shrink_to(2 * self.early.len());
+            self.held.shrink_to(2 * self.held.len());
+        }
+    }
+
+    /// The earliest entry of `near` and `early`, which are settled.
+    fn first(&self) -> Option<Entry> {
+        let early = self.early.peek().map(|early| early.0);
+        self.near.last().copied().into_iter().chain(early).min()
+    }
+
+    fn drop_first(&mut self) {
+        self.work.add(1);
+        match (self.near.last(), self.early.peek()) {
+            (Some(near), Some(early)) if early.0 < *near => drop(self.early.pop()),
+            (Some(_), _) => drop(self.near.pop()),
+            (None, _) => drop(self.early.pop()),
+        }
+    }
+
+    /// Corrects the entries in front until those of `near` and `early` are what they say.
+    fn settle(&mut self) {
+        loop {
+            while let Some(entry) = self.near.last() {
+                let standing = self.slab.meet(entry);
+                if matches!(standing, Standing::Current) {
+                    break;
+                }
+                self.near.pop();
+                self.correct(standing);
+            }
+            if !self.near.is_empty() || self.early.len() <= FEW {
+                break;
+            }
+            self.sort_early();
+        }
+        while let Some(Reverse(entry)) = self.early.peek() {
+            let standing = self.slab.meet(entry);
+            if matches!(standing, Standing::Current) {
+                break;
+            }
+            self.early.pop();
+            self.correct(standing);
+        }
+        if self.early.is_empty() && self.early.capacity() > GARBAGE {
+            self.early = BinaryHeap::new();
+        }
+    }
+
+    /// The same for `held`. What has moved is no longer due, or goes to where `settle` left off.
+    fn settle_held(&mut self) {
+        while let Some(Reverse(entry)) = self.held.peek() {
+            let standing = self.slab.meet(entry);
+            if matches!(standing, Standing::Current) {
+                break;
+            }
+            self.held.pop();
+            self.correct(standing);
+        }
+    }
+
+    /// Sees to an entry that was not what it said, and has been taken out.
+    fn correct(&mut self, standing: Standing) {
+        self.work.add(1);
+        match standing {
+            Standing::Current => {}
+            Standing::Moved(entry) => self.enqueue(entry),
+            Standing::Stale => self.stale -= 1,
+        }
+    }
+
+    /// Takes a crowd in the heap over into `near`, which is empty: one sort is cheaper than as many
+    /// pops.
+    fn sort_early(&mut self) {
+        self.near =
+            mem::take(&mut self.early).into_vec().into_iter().map(|entry| entry.0).collect();
+        self.work.add(self.near.len());
+        self.crowd = CROWD;
+        self.order_near();
+    }
+
+    fn order_near(&mut self) {
+        // Nearly always in order already: a slot is filled in the order of scheduling, and ties
+        // abound.
+        self.near.sort_unstable();
+        self.near.reverse();
+    }
+
+    /// Takes the wheel's earliest slot over into `near`, which is empty, if any of it may be due at
+    /// `until`.
+    fn pull(&mut self, until: u64) -> Option<()> {
+        let slab = &self.slab;
+        let count = self.wheel.pull(until, &mut self.near, |entry| slab.awaits(entry))?;
+        self.work.add(count);
+        self.order_near();
+        Some(())
+    }
+
+    /// Lets the entries in `held` line up again.
+    fn release(&mut self) {
+        self.held_from = u64::MAX;
+        self.work.add(self.held.len());
+        if self.early.is_empty() {
+            mem::swap(&mut self.early, &mut self.held);
+        } else {
+            self.early.append(&mut self.held);
+        }
+        self.held.shrink_to(GARBAGE);
+    }
+
+    /// Hands the near part back to the wheel. Its limit has run ahead, to the earliest timer there
+    /// was, and many earlier ones have come in since: at least as many as there are entries to
+    /// move, so each pays for one.
+    #[cold]
+    fn rewind(&mut self) {
+        self.crowd = 2 * self.early.len();
+        let most = self.early.len();
+        if self.now >= self.wheel.limit() || self.near.len() > most {
+            return;
+        }
+        let Some(count) = self.wheel.rewind(self.now, most) else { return };
+        self.work.add(count + most + self.near.len());
+        let near = mem::take(&mut self.near).into_iter();
+        let early = mem::take(&mut self.early).into_vec().into_iter().map(|entry| entry.0);
+        for entry in near.chain(early) {
+            if self.slab.owns(&entry) {
+                self.enqueue(entry);
+            }
+        }
+        let (held, slab) = (&mut self.held, &self.slab);
+        held.retain(|entry| slab.owns(&entry.0));
+        self.stale = 0;
+        self.crowd = CROWD.max(2 * self.early.len());
+    }
+}
+
+impl<T> fmt::Debug for Timers<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timers").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// Entries handled, for tests that count: nothing outside of them.
+#[derive(Default)]
+struct Work {
+    #[cfg(test)]
+    done: usize,
+}
+
+impl Work {
+    #[cfg(test)]
+    const fn add(&mut self, entries: usize) {
+        self.done += entries;
+    }
+
+    #[cfg(not(test))]
+    const fn add(&mut self, _entries: usize) {}
+}
+
+/// A heap this small is not worth sorting.
+const FEW: usize = 16;
+/// A heap this large may be better off in the wheel.
+const CROWD: usize = 1024;
+/// So many vacant slots at most are given back at the end of a turn.
+const TRIM: usize = 1024;
+/// So many stale entries do not matter.
+const GARBAGE: usize = 256;

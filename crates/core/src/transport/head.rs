@@ -1,0 +1,388 @@
+//! What every engine-owned stream has, whatever its protocol type: state, addresses, closing, reading, producers. Not generic, so
+//! that it is compiled once. Output is in `output.rs`.
+//!
+//! Small on purpose: each idle connection pays for one. What few connections need lies in a box made on demand.
+
+use std::any::TypeId;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::Location;
+use std::rc::Rc;
+
+use super::layered::Pending;
+use super::output::Output;
+use super::{AlreadyRegistered, AnyProtocol};
+use crate::addr::CompactAddr;
+use crate::driver::{Close, Handle, OsError, SocketOption};
+use crate::flow::Producer;
+use crate::layer::Layers;
+use crate::reactor::after::{After, Ask};
+use crate::reactor::inner::Inner;
+use crate::{Addr, CloseReason};
+
+/// State bits of a stream.
+pub(crate) mod flag {
+    /// `pause_reading` is in force.
+    pub(crate) const PAUSED: u32 = 1;
+    /// `lose_connection` was called.
+    pub(crate) const CLOSING: u32 = 1 << 1;
+    /// `lose_write_connection` was called, and has not happened yet.
+    pub(crate) const WRITE_CLOSING: u32 = 1 << 2;
+    /// The write side has ended.
+    pub(crate) const WRITE_CLOSED: u32 = 1 << 3;
+    /// The peer's stream has ended.
+    pub(crate) const READ_CLOSED: u32 = 1 << 4;
+    /// The driver's handle is closed; `connection_lost` follows.
+    pub(crate) const LOST: u32 = 1 << 5;
+    /// There is an `Output`: bytes are queued or in flight.
+    pub(crate) const HAS_OUTPUT: u32 = 1 << 6;
+    /// On the reactor's list of those to flush at the end of the turn.
+    pub(crate) const DIRTY: u32 = 1 << 7;
+    /// Bytes are held on the protocol's side.
+    pub(crate) const HELD: u32 = 1 << 8;
+    /// There are layers, or will be after this callback.
+    pub(crate) const LAYERED: u32 = 1 << 9;
+    /// A producer is registered.
+    pub(crate) const PRODUCER: u32 = 1 << 10;
+    /// It is a pull producer.
+    pub(crate) const PULL: u32 = 1 << 11;
+    /// The push producer was told to pause.
+    pub(crate) const PRODUCER_PAUSED: u32 = 1 << 12;
+    /// `notify_writable` was called.
+    pub(crate) const WANT_WRITABLE: u32 = 1 << 13;
+    /// A pump of the layers' output is queued.
+    pub(crate) const PUMPING: u32 = 1 << 14;
+    /// The layers have said goodbye.
+    pub(crate) const LAYERS_CLOSED: u32 = 1 << 15;
+    /// The stream has ended above the layers, but what came before the end is still held.
+    pub(crate) const END_HELD: u32 = 1 << 16;
+
+    /// What takes a write off the short way through the cork.
+    pub(crate) const SLOW_WRITE: u32 =
+        CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST | HAS_OUTPUT | LAYERED | PULL;
+    /// What makes a write do nothing.
+    pub(crate) const NO_WRITE: u32 = CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST;
+    /// What takes received bytes off the short way to the protocol.
+    pub(crate) const SLOW_READ: u32 = PAUSED | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;
+    /// What makes received bytes go nowhere.
+    pub(crate) const NO_READ: u32 = CLOSING | READ_CLOSED | LOST;
+}
+
+/// A push producer is paused when more than so many bytes wait to leave.
+pub(crate) const HIGH_WATER: usize = 65_536;
+
+/// The part of a stream that does not depend on its protocol's type.
+#[doc(hidden)]
+#[allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "named in a public trait, but not for users"
+)]
+pub struct Head {
+    pub(super) reactor: Rc<Inner>,
+    pub(super) handle: Handle,
+    pub(super) flags: Cell<u32>,
+    peer: CompactAddr,
+    site: &'static Location<'static>,
+    pub(super) output: Cell<Option<Box<Output>>>,
+    extra: Cell<Option<Box<Extra>>>,
+}
+
+/// What few streams need.
+#[derive(Default)]
+pub(super) struct Extra {
+    pub(super) reason: Option<CloseReason>,
+    /// Bytes for the protocol: given back by it, or held while it was paused.
+    pub(super) held: Vec<u8>,
+    producer: Option<Rc<dyn Producer>>,
+    pub(super) layers: Layers,
+    /// What waits to go down through the layers, in order.
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) pending_bytes: usize,
+    /// The type of the protocol that took over from the first.
+    successor: Option<TypeId>,
+    /// Told after the protocol that the connection has ended.
+    on_lost: Option<OnLost>,
+}
+
+pub(crate) type OnLost = Box<dyn FnOnce(CloseReason)>;
+
+impl Head {
+    pub(crate) fn new(
+        reactor: Rc<Inner>,
+        handle: Handle,
+        peer: Addr,
+        site: &'static Location<'static>,
+    ) -> Self {
+        Self {
+            reactor,
+            handle,
+            flags: Cell::new(0),
+            peer: peer.into(),
+            site,
+            output: Cell::new(None),
+            extra: Cell::new(None),
+        }
+    }
+
+    pub(crate) fn reactor(&self) -> &Rc<Inner> {
+        &self.reactor
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    pub(crate) fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    pub(crate) fn has(&self, flags: u32) -> bool {
+        self.flags.get() & flags != 0
+    }
+
+    pub(super) fn set(&self, flags: u32) {
+        self.flags.set(self.flags.get() | flags);
+    }
+
+    pub(super) fn unset(&self, flags: u32) {
+        self.flags.set(self.flags.get() & !flags);
+    }
+
+    /// Works on the box of what few streams need. No user code may run inside `f`.
+    pub(super) fn extra<R>(&self, f: impl FnOnce(&mut Extra) -> R) -> R {
+        let mut extra = self.extra.take().unwrap_or_default();
+        let result = f(&mut extra);
+        self.extra.set(Some(extra));
+        result
+    }
+
+    pub(super) fn after(&self, after: After) {
+        self.reactor.after(after);
+    }
+
+    // ---- the end
+
+    pub(crate) fn lose_connection(&self) {
+        if self.has(flag::CLOSING | flag::LOST) {
+            return;
+        }
+        self.set(flag::CLOSING);
+        self.reactor.driver().receive(self.handle, false);
+        self.after(After::Finish(self.handle));
+    }
+
+    pub(crate) fn lose_write_connection(&self) {
+        if self.has(flag::NO_WRITE) {
+            return;
+        }
+        self.set(flag::WRITE_CLOSING);
+        self.after(After::Finish(self.handle));
+    }
+
+    pub(crate) fn abort_connection(&self) {
+        self.lost(CloseReason::Aborted, Close::Reset);
+    }
+
+    /// The connection has come to its end: closes the driver's handle and lets `connection_lost` follow, once.
+    pub(crate) fn lost(&self, reason: CloseReason, how: Close) {
+        if self.has(flag::LOST) {
+            return;
+        }
+        self.set(flag::LOST);
+        self.reactor.uncork(self.handle);
+        self.unset(flag::HAS_OUTPUT);
+        self.output.set(None);
+        self.extra(|extra| extra.reason = Some(reason));
+        self.reactor.driver().close(self.handle, how);
+        let entry = self.reactor.remove(self.handle);
+        self.after(After::Lost(entry));
+    }
+
+    /// A callback panicked: ends the connection, and is the reason even if the same callback had ended it before.
+    pub(crate) fn panicked(&self, message: Rc<str>) {
+        let reason = CloseReason::Panicked(message);
+        if self.has(flag::LOST) {
+            self.extra(|extra| {
+                // Once connection_lost was told, there is nobody left to tell.
+                if let Some(kept) = &mut extra.reason {
+                    *kept = reason;
+                }
+            });
+        } else {
+            self.lost(reason, Close::Reset);
+        }
+    }
+
+    /// What `connection_lost` and the producer are to be told, once.
+    pub(super) fn take_ending(&self) -> (CloseReason, Option<Rc<dyn Producer>>, Option<OnLost>) {
+        self.unset(flag::PRODUCER | flag::PULL);
+        self.extra(|extra| {
+            let reason = extra.reason.take().unwrap_or(CloseReason::Stopped);
+            (reason, extra.producer.take(), extra.on_lost.take())
+        })
+    }
+
+    /// The box of what few streams need, to be dropped by the caller outside every borrow.
+    pub(super) fn take_extra(&self) -> Option<Box<Extra>> {
+        self.extra.take()
+    }
+
+    pub(crate) fn on_lost(&self, f: OnLost) {
+        self.extra(|extra| extra.on_lost = Some(f));
+    }
+
+    // ---- reading
+
+    pub(crate) fn pause_reading(&self) {
+        if self.has(flag::PAUSED | flag::LOST) {
+            return;
+        }
+        self.set(flag::PAUSED);
+        if !self.has(flag::NO_READ) {
+            self.reactor.driver().receive(self.handle, false);
+        }
+    }
+
+    pub(crate) fn resume_reading(&self) {
+        if !self.has(flag::PAUSED) || self.has(flag::CLOSING | flag::LOST) {
+            return;
+        }
+        self.unset(flag::PAUSED);
+        if !self.has(flag::READ_CLOSED) {
+            self.reactor.driver().receive(self.handle, true);
+        }
+        if self.has(flag::HELD | flag::END_HELD) {
+            self.after(After::Held(self.handle));
+        }
+    }
+
+    /// Bytes the protocol did not use.
+    pub(crate) fn unread(&self, bytes: &[u8]) {
+        if bytes.is_empty() || self.has(flag::CLOSING | flag::LOST) {
+            return;
+        }
+        self.extra(|extra| {
+            // What is given back was received before what is held.
+            extra.held.splice(0..0, bytes.iter().copied());
+        });
+        self.set(flag::HELD);
+    }
+
+    /// Bytes that arrived while they could not be delivered.
+    pub(super) fn hold(&self, bytes: &[u8]) {
+        self.extra(|extra| extra.held.extend_from_slice(bytes));
+        self.set(flag::HELD);
+    }
+
+    pub(super) fn take_held(&self) -> Vec<u8> {
+        if !self.has(flag::HELD) {
+            return Vec::new();
+        }
+        self.unset(flag::HELD);
+        self.extra(|extra| std::mem::take(&mut extra.held))
+    }
+
+    // ---- hand-over
+
+    pub(crate) fn replace_protocol(&self, next: Box<dyn AnyProtocol>, rest: &[u8]) {
+        // A protocol for a connection that has ended is dropped here, outside every borrow.
+        if self.has(flag::LOST) {
+            return;
+        }
+        self.unread(rest);
+        self.after(After::Upgrade(self.handle, next));
+    }
+
+    /// Another protocol has taken over.
+    pub(super) fn set_successor(&self, protocol: TypeId) {
+        self.extra(|extra| extra.successor = Some(protocol));
+    }
+
+    /// The type of the protocol that has taken over, if one has.
+    pub(super) fn successor(&self) -> Option<TypeId> {
+        self.extra(|extra| extra.successor)
+    }
+
+    // ---- producers
+
+    pub(crate) fn register_producer(
+        &self,
+        producer: Rc<dyn Producer>,
+        streaming: bool,
+    ) -> Result<(), AlreadyRegistered> {
+        if self.has(flag::LOST) {
+            self.after(After::Call(Box::new(move || producer.stop_producing())));
+            return Ok(());
+        }
+        if self.has(flag::PRODUCER) {
+            return Err(AlreadyRegistered);
+        }
+        self.extra(|extra| extra.producer = Some(producer));
+        self.unset(flag::PRODUCER_PAUSED);
+        if streaming {
+            self.set(flag::PRODUCER);
+            self.check_high_water();
+        } else {
+            self.set(flag::PRODUCER | flag::PULL);
+            self.after(After::Producer(self.handle, Ask::Resume));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unregister_producer(&self) {
+        if !self.has(flag::PRODUCER) {
+            return;
+        }
+        self.unset(flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED);
+        let producer = self.extra(|extra| extra.producer.take());
+        if self.has(flag::CLOSING | flag::WRITE_CLOSING) {
+            self.after(After::Finish(self.handle));
+        }
+        drop(producer);
+    }
+
+    /// The producer, if it is still to be asked for this.
+    pub(super) fn producer_for(&self, ask: Ask) -> Option<Rc<dyn Producer>> {
+        let wanted = match ask {
+            Ask::Pause => self.has(flag::PRODUCER_PAUSED),
+            Ask::Resume => !self.has(flag::PRODUCER_PAUSED),
+        };
+        if !wanted || !self.has(flag::PRODUCER) || self.has(flag::LOST) {
+            return None;
+        }
+        self.extra(|extra| extra.producer.clone())
+    }
+
+    // ---- looking
+
+    pub(crate) fn peer_addr(&self) -> Addr {
+        (&self.peer).into()
+    }
+
+    pub(crate) fn local_addr(&self) -> Option<Addr> {
+        if self.has(flag::LOST) {
+            return None;
+        }
+        self.reactor.driver().local_addr(self.handle)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        !self.has(flag::CLOSING | flag::LOST)
+    }
+
+    pub(crate) fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        self.socket()?;
+        Ok(self.reactor.driver().set_option(self.handle, option)?)
+    }
+
+    pub(crate) fn option(&self, option: SocketOption) -> io::Result<bool> {
+        self.socket()?;
+        Ok(self.reactor.driver().option(self.handle, option)?)
+    }
+
+    fn socket(&self) -> io::Result<()> {
+        if self.has(flag::LOST) { Err(OsError::STALE.into()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,481 @@
+//! Output of streams: the reactor's one cork for what a callback writes to its connection, and queues for all the rest.
+//!
+//! The cork holds either copied bytes, or a range of the bytes lent to the callback: an echo or a proxy copies nothing, unless the
+//! system does not take the bytes at once. It is sent right after the outermost callback, while those bytes are still there. Whatever cannot
+//! go into the cork is queued on its connection, and leaves at the end of the turn.
+
+use std::io::IoSlice;
+
+use super::head::{HIGH_WATER, Head, flag};
+use crate::CloseReason;
+use crate::driver::{Close, Handle, Outgoing, Sent};
+use crate::reactor::after::{After, Ask};
+use crate::reactor::inner::Inner;
+
+/// A cork that grew beyond this is given back after use.
+const CORK_KEPT: usize = 65_536;
+/// Fewer lent bytes than this are cheaper to copy than to send as a piece of their own.
+const WORTH_LENDING: usize = 2048;
+/// A cork of more pieces is joined before it is sent.
+const MOST_PIECES: usize = 64;
+
+/// What the present callback has written to one connection, while that is one range of the bytes lent to it: the way of an echo or a proxy.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Quick {
+    owner: Handle,
+    start: usize,
+    len: usize,
+}
+
+/// What the present callback has written to one connection.
+#[derive(Default)]
+pub(crate) struct Cork {
+    owner: Option<Handle>,
+    /// A range of the lent bytes: all there is, unless `parts` says otherwise.
+    lent: (usize, usize),
+    /// Copied bytes: all there is, unless `parts` says otherwise.
+    bytes: Vec<u8>,
+    /// The order of ranges, once lent and copied bytes are mixed.
+    parts: Vec<Part>,
+}
+
+/// A range of bytes in a cork.
+#[derive(Clone, Copy)]
+enum Part {
+    Lent(usize, usize),
+    Copied(usize, usize),
+}
+
+/// Output of one connection that could not leave at once.
+#[derive(Default)]
+pub(crate) struct Output {
+    /// Not given to the driver yet.
+    queue: Vec<u8>,
+    /// Bytes of the buffer that the driver holds.
+    in_flight: usize,
+}
+
+impl Cork {
+    /// Takes bytes, unless it holds those of another connection. `lent_at` is where they begin in the bytes lent to the callback, if they are
+    /// part of those.
+    fn push(&mut self, handle: Handle, bytes: &[u8], lent_at: Option<usize>) -> bool {
+        match self.owner {
+            None => self.owner = Some(handle),
+            Some(owner) if owner != handle => return false,
+            Some(_) => {}
+        }
+        self.push_more(bytes, lent_at);
+        true
+    }
+
+    fn push_more(&mut self, bytes: &[u8], lent_at: Option<usize>) {
+        let len = bytes.len();
+        if self.parts.is_empty() {
+            match lent_at {
+                Some(at) if self.bytes.is_empty() && self.lent.1 == 0 => {
+                    self.lent = (at, len);
+                    return;
+                }
+                Some(at) if self.bytes.is_empty() && self.lent.0 + self.lent.1 == at => {
+                    self.lent.1 += len;
+                    return;
+                }
+                Some(_) if len <= WORTH_LENDING && !self.bytes.is_empty() => {
+                    self.bytes.extend_from_slice(bytes);
+                    return;
+                }
+                None if self.lent.1 == 0 => {
+                    self.bytes.extend_from_slice(bytes);
+                    return;
+                }
+                _ => {}
+            }
+            // From here on lent and copied bytes alternate.
+            let (start, len) = std::mem::take(&mut self.lent);
+            if len > 0 {
+                self.parts.push(Part::Lent(start, len));
+            }
+            if !self.bytes.is_empty() {
+                self.parts.push(Part::Copied(0, self.bytes.len()));
+            }
+        }
+        if let Some(at) = lent_at.filter(|_| len > WORTH_LENDING) {
+            self.parts.push(Part::Lent(at, len));
+            return;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        match self.parts.last_mut() {
+            Some(Part::Copied(_, last)) => *last += len,
+            _ => self.parts.push(Part::Copied(start, len)),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.owner = None;
+        self.lent = (0, 0);
+        self.bytes.clear();
+        self.parts.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.parts.iter().fold(self.lent.1, |sum, part| match part {
+            Part::Lent(_, len) => sum + len,
+            Part::Copied(..) => sum,
+        }) + self.bytes.len()
+    }
+}
+
+impl Inner {
+    /// Takes a write into the cork, unless that holds the bytes of another connection.
+    fn cork(&self, handle: Handle, bytes: &[u8]) -> bool {
+        let (base, lent) = self.lent.get();
+        let at = bytes.as_ptr().addr().wrapping_sub(base);
+        let lent_at = (at < lent).then_some(at);
+        let todo = self.todo.get();
+        if todo & Self::QUICK != 0 {
+            let quick = self.quick.get();
+            if quick.owner != handle {
+                return false;
+            }
+            if lent_at == Some(quick.start + quick.len) {
+                self.quick.set(Quick { len: quick.len + bytes.len(), ..quick });
+                return true;
+            }
+            // No longer one range: the other cork takes over.
+            let mut cork = self.cork.borrow_mut();
+            cork.owner = Some(handle);
+            cork.lent = (quick.start, quick.len);
+        }
+        if !self.cork.borrow_mut().push(handle, bytes, lent_at) {
+            return false;
+        }
+        self.todo.set((todo & !Self::QUICK) | Self::CORKED);
+        true
+    }
+
+    /// Drops what a connection wrote in the present callback.
+    pub(crate) fn uncork(&self, handle: Handle) {
+        if self.todo.get() & Self::QUICK != 0 && self.quick.get().owner == handle {
+            self.todo.set(self.todo.get() & !Self::QUICK);
+        }
+        let mut cork = self.cork.borrow_mut();
+        if cork.owner == Some(handle) {
+            cork.clear();
+        }
+    }
+
+    /// Bytes of a connection that are in a cork.
+    fn corked(&self, handle: Handle) -> usize {
+        let quick = self.quick.get();
+        if self.todo.get() & Self::QUICK != 0 && quick.owner == handle {
+            return quick.len;
+        }
+        let cork = self.cork.borrow();
+        if cork.owner == Some(handle) { cork.len() } else { 0 }
+    }
+
+    /// Sends what the quick cork holds. `lent` are the bytes that were lent to the callback.
+    #[inline(always)]
+    pub(crate) fn flush_quick(&self, lent: &[u8]) {
+        let todo = self.todo.get();
+        if todo & Self::QUICK == 0 {
+            return;
+        }
+        self.todo.set(todo & !Self::QUICK);
+        let Quick { owner, start, len } = self.quick.get();
+        let bytes = lent.get(start..start + len).unwrap_or_default();
+        let sent = self.driver().send_now(owner, bytes);
+        if sent != Some(len) {
+            self.flush_slowly(owner, bytes, sent.unwrap_or(0));
+        }
+    }
+
+    /// Of a quick cork only so many bytes have left.
+    #[cold]
+    #[inline(never)]
+    fn flush_slowly(&self, owner: Handle, bytes: &[u8], sent: usize) {
+        let rest = bytes.get(sent..).unwrap_or_default();
+        let sent = self.driver().send(owner, Outgoing::Lent(rest));
+        if sent != Sent::Now(rest.len()) {
+            self.flushed_short(owner, rest, sent);
+        }
+    }
+
+    /// Sends what the cork holds. `lent` are the bytes that were lent to the callback.
+    pub(crate) fn flush_cork(&self, lent: &[u8]) {
+        let mut cork = self.cork.borrow_mut();
+        if let Some(owner) = cork.owner.take() {
+            let full = std::mem::take(&mut *cork);
+            drop(cork);
+            self.flush_copied(owner, full, lent);
+        }
+    }
+
+    /// Sends all that was written in a callback that bytes were lent to, before those go.
+    pub(crate) fn flush_lent(&self, lent: &[u8]) {
+        self.flush_quick(lent);
+        self.flush_cork(lent);
+        self.lend(&[]);
+    }
+
+    /// Sends a cork of which at least a part was copied.
+    fn flush_copied(&self, owner: Handle, mut cork: Cork, lent: &[u8]) {
+        let all = cork.len();
+        let part = |part: &Part| match *part {
+            Part::Lent(start, len) => lent.get(start..start + len).unwrap_or_default(),
+            Part::Copied(start, len) => cork.bytes.get(start..start + len).unwrap_or_default(),
+        };
+        if cork.parts.is_empty() {
+            let whole =
+                if cork.lent.1 > 0 { Part::Lent(cork.lent.0, all) } else { Part::Copied(0, all) };
+            let bytes = part(&whole);
+            let sent = self.driver().send(owner, Outgoing::Lent(bytes));
+            if sent != Sent::Now(all) {
+                self.flushed_short(owner, bytes, sent);
+            }
+        } else if cork.parts.len() <= MOST_PIECES {
+            let pieces: Vec<_> = cork.parts.iter().map(|p| IoSlice::new(part(p))).collect();
+            let sent = self.driver().send(owner, Outgoing::Vectored(&pieces));
+            if sent != Sent::Now(all) {
+                let joined: Vec<u8> = cork.parts.iter().flat_map(part).copied().collect();
+                self.flushed_short(owner, &joined, sent);
+            }
+        } else {
+            let joined: Vec<u8> = cork.parts.iter().flat_map(part).copied().collect();
+            let sent = self.driver().send(owner, Outgoing::Lent(&joined));
+            if sent != Sent::Now(all) {
+                self.flushed_short(owner, &joined, sent);
+            }
+        }
+        // The buffers are used again, but a large one is not kept.
+        if cork.bytes.capacity() <= CORK_KEPT {
+            cork.clear();
+            let mut kept = self.cork.borrow_mut();
+            if kept.owner.is_none() {
+                *kept = cork;
+            }
+        }
+    }
+
+    /// Not all of the cork has left.
+    #[cold]
+    fn flushed_short(&self, owner: Handle, bytes: &[u8], sent: Sent) {
+        if let Some(transport) = self.stream(owner) {
+            transport.engine(|stream| stream.head().sent_short(bytes, sent));
+        }
+    }
+}
+
+impl Head {
+    fn sent_short(&self, bytes: &[u8], sent: Sent) {
+        match sent {
+            Sent::Now(n) => {
+                self.queue(bytes.get(n..).unwrap_or_default());
+                self.flush();
+            }
+            Sent::InFlight(n) => {
+                let in_flight = bytes.len().saturating_sub(n);
+                self.output.set(Some(Box::new(Output { queue: Vec::new(), in_flight })));
+                self.set(flag::HAS_OUTPUT);
+            }
+            Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
+        }
+        self.check_high_water();
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let reactor = &*self.reactor;
+        let (base, lent) = reactor.lent.get();
+        let start = bytes.as_ptr().addr().wrapping_sub(base);
+        let todo = reactor.todo.get();
+        // The short way: the first write of a callback, of bytes that were lent to it.
+        if self.flags.get() & flag::SLOW_WRITE == 0
+            && start < lent
+            && todo & (Inner::QUICK | Inner::CORKED) == 0
+            && !bytes.is_empty()
+        {
+            reactor.quick.set(Quick { owner: self.handle, start, len: bytes.len() });
+            reactor.todo.set(todo | Inner::QUICK);
+            return;
+        }
+        self.write_long(bytes);
+    }
+
+    #[inline(never)]
+    fn write_long(&self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.flags.get() & flag::SLOW_WRITE == 0 && self.reactor.cork(self.handle, bytes) {
+            return;
+        }
+        self.write_slow(bytes);
+    }
+
+    fn write_slow(&self, bytes: &[u8]) {
+        if self.has(flag::NO_WRITE) {
+            return;
+        }
+        if self.has(flag::LAYERED) {
+            self.queue_for_layers(bytes);
+        } else {
+            self.queue(bytes);
+            self.flush_soon();
+        }
+        self.check_high_water();
+    }
+
+    /// Puts bytes behind what is queued.
+    pub(super) fn queue(&self, bytes: &[u8]) {
+        let mut output = self.output.take().unwrap_or_default();
+        if output.queue.capacity() == 0 {
+            output.queue = self.reactor.take_buffer();
+        }
+        output.queue.extend_from_slice(bytes);
+        self.output.set(Some(output));
+        self.set(flag::HAS_OUTPUT);
+    }
+
+    /// Flushes at the end of the turn.
+    fn flush_soon(&self) {
+        if !self.has(flag::DIRTY) {
+            self.set(flag::DIRTY);
+            self.reactor.dirty(self.handle);
+        }
+    }
+
+    /// Gives the driver what is queued, if it holds nothing.
+    pub(crate) fn flush(&self) {
+        self.unset(flag::DIRTY);
+        let Some(mut output) = self.output.take() else { return };
+        if output.in_flight > 0 {
+            self.output.set(Some(output));
+            return;
+        }
+        let all = output.queue.len();
+        let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut output.queue, 0));
+        match sent {
+            Sent::Now(_) => {
+                self.reactor.give_buffer(std::mem::take(&mut output.queue));
+                self.drained();
+            }
+            Sent::InFlight(n) => {
+                output.queue = Vec::new();
+                output.in_flight = all.saturating_sub(n);
+                self.output.set(Some(output));
+            }
+            Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
+        }
+    }
+
+    /// The driver has sent some of what it holds.
+    pub(crate) fn sent(&self, len: usize, done: bool) {
+        let Some(mut output) = self.output.take() else { return };
+        output.in_flight = if done { 0 } else { output.in_flight.saturating_sub(len) };
+        let more = !output.queue.is_empty();
+        if done {
+            let buffer = self.reactor.driver().reclaim(self.handle);
+            self.reactor.give_buffer(buffer);
+        }
+        if !done || more {
+            self.output.set(Some(output));
+        }
+        match (done, more) {
+            (true, true) => self.flush(),
+            (true, false) => self.drained(),
+            (false, _) => {}
+        }
+    }
+
+    /// Everything written has left.
+    fn drained(&self) {
+        self.unset(flag::HAS_OUTPUT);
+        if self.has(flag::CLOSING | flag::WRITE_CLOSING) {
+            self.after(After::Finish(self.handle));
+        }
+        if self.has(flag::WANT_WRITABLE) {
+            self.after(After::Writable(self.handle));
+        }
+        if self.has(flag::PULL | flag::PRODUCER_PAUSED) {
+            self.unset(flag::PRODUCER_PAUSED);
+            self.after(After::Producer(self.handle, Ask::Resume));
+        }
+    }
+
+    pub(super) fn check_high_water(&self) {
+        let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED;
+        if self.flags.get() & flags == flag::PRODUCER && self.queued() > HIGH_WATER {
+            self.set(flag::PRODUCER_PAUSED);
+            self.after(After::Producer(self.handle, Ask::Pause));
+        }
+    }
+
+    pub(crate) fn notify_writable(&self) {
+        if self.has(flag::LOST | flag::WANT_WRITABLE) {
+            return;
+        }
+        self.set(flag::WANT_WRITABLE);
+        if self.queued() == 0 {
+            self.after(After::Writable(self.handle));
+        }
+    }
+
+    /// Whether the protocol is to hear now that all has left.
+    pub(super) fn wants_writable(&self) -> bool {
+        self.has(flag::WANT_WRITABLE) && self.queued() == 0
+    }
+
+    /// Bytes written that the system has not taken, the cork's included.
+    pub(crate) fn pending(&self) -> usize {
+        self.reactor.corked(self.handle) + self.queued()
+    }
+
+    /// Bytes queued on this connection or in flight.
+    pub(super) fn queued(&self) -> usize {
+        let mut queued = 0;
+        if self.has(flag::HAS_OUTPUT)
+            && let Some(output) = self.output.take()
+        {
+            queued += output.queue.len() + output.in_flight;
+            self.output.set(Some(output));
+        }
+        if self.has(flag::LAYERED) {
+            queued += self.queued_in_layers();
+        }
+        queued
+    }
+
+    /// Goes on closing, as far as it can be done now. Returns whether the write side has ended just now.
+    pub(super) fn finish(&self) -> bool {
+        let blocked = flag::LOST | flag::PRODUCER | flag::PUMPING;
+        if !self.has(flag::CLOSING | flag::WRITE_CLOSING) || self.has(blocked) {
+            return false;
+        }
+        if self.has(flag::LAYERED) && !self.has(flag::LAYERS_CLOSED) {
+            if self.queued_in_layers() > 0 {
+                return false;
+            }
+            self.set(flag::LAYERS_CLOSED);
+            self.with_layers(|layers, now, passed| layers.closing(now, passed));
+        }
+        if self.has(flag::HAS_OUTPUT) {
+            self.flush();
+        }
+        if self.has(flag::HAS_OUTPUT | flag::LOST) {
+            return false;
+        }
+        if self.has(flag::CLOSING) {
+            self.lost(CloseReason::Done, Close::Graceful);
+            return false;
+        }
+        self.unset(flag::WRITE_CLOSING);
+        self.set(flag::WRITE_CLOSED);
+        let shut = self.reactor.driver().shutdown(self.handle);
+        if let Err(error) = shut {
+            self.lost(CloseReason::Lost(error), Close::Reset);
+        }
+        !self.has(flag::LOST)
+    }
+}

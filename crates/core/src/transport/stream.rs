@@ -1,0 +1,476 @@
+//! The engine's own transport: one allocation holds a connection's state and its protocol. Only what needs the protocol's type is here.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+
+use super::head::{Head, flag};
+use super::{AlreadyRegistered, AnyProtocol, Entered, RawTransport, Transport};
+use crate::driver::{Close, Completion, SocketOption};
+use crate::flow::Producer;
+use crate::layer::{Layer, Layers, Passed};
+use crate::panic::{guard, guard_quietly};
+use crate::reactor::after::{After, Ask};
+use crate::reactor::source::Open;
+use crate::{Addr, CloseReason, Protocol, Reactor};
+
+/// A connection of the driver's with its protocol.
+pub(crate) struct Stream<P> {
+    head: Head,
+    /// Borrowed while a callback of the protocol is on the stack, and then only: that is how no second one can start.
+    slot: RefCell<Slot<P>>,
+}
+
+/// The owner of a connection.
+enum Slot<P> {
+    /// The one it was made with.
+    First(P),
+    /// One that took over.
+    Next(Box<dyn AnyProtocol>),
+    /// The connection has ended.
+    Gone,
+}
+
+/// What a protocol can be told, data apart.
+pub(crate) enum Told<'a> {
+    Made,
+    ReadLost,
+    WriteLost,
+    Writable,
+    Lost(&'a CloseReason),
+}
+
+impl<P: Protocol> Stream<P> {
+    pub(crate) fn new(head: Head, protocol: P) -> Self {
+        Self { head, slot: RefCell::new(Slot::First(protocol)) }
+    }
+
+    /// Lends bytes to the protocol.
+    #[inline]
+    fn give(&self, me: &Transport, bytes: &[u8]) {
+        let result = {
+            let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+            guard(|| match &mut *slot {
+                Slot::First(protocol) => protocol.data_received(me, bytes),
+                Slot::Next(protocol) => protocol.data_received(me, bytes),
+                Slot::Gone => {}
+            })
+        };
+        if let Err(message) = result {
+            self.panicked("data_received", message);
+        }
+    }
+
+    #[cold]
+    fn panicked(&self, callback: &str, message: Rc<str>) {
+        let protocol = self.type_name();
+        let peer = self.head.peer_addr();
+        tracing::error!(target: "marline", %protocol, %peer, callback, "callback panicked: {message}");
+        self.head.panicked(message);
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self.slot.try_borrow().as_deref() {
+            Ok(Slot::Next(protocol)) => protocol.type_name(),
+            _ => std::any::type_name::<P>(),
+        }
+    }
+
+    /// Received bytes that cannot go straight to the protocol.
+    #[cold]
+    fn deliver_slow(&self, me: &Transport, bytes: &[u8]) {
+        if self.head.has(flag::NO_READ) {
+            return;
+        }
+        if !self.head.has(flag::LAYERED) {
+            return self.deliver_plain(me, bytes);
+        }
+        let passed = self.head.through_layers(bytes);
+        self.deliver_passed(me, &passed);
+    }
+
+    /// What came out of the layers goes to the protocol, and so does the end of the stream if it was in there.
+    fn deliver_passed(&self, me: &Transport, passed: &Passed) {
+        if !passed.up.is_empty() {
+            self.deliver_plain(me, &passed.up);
+        }
+        if passed.end {
+            self.end_of_stream(me);
+        }
+    }
+
+    /// Bytes for the protocol, as far as it takes any now.
+    fn deliver_plain(&self, me: &Transport, bytes: &[u8]) {
+        if self.head.has(flag::NO_READ) {
+            return;
+        }
+        if self.head.has(flag::PAUSED) {
+            return self.head.hold(bytes);
+        }
+        if self.head.has(flag::HELD) {
+            let mut joined = self.head.take_held();
+            joined.extend_from_slice(bytes);
+            return self.give(me, &joined);
+        }
+        self.give(me, bytes);
+    }
+
+    /// The peer has ended its stream, as seen above the layers.
+    fn end_of_stream(&self, me: &Transport) {
+        if self.head.has(flag::NO_READ) {
+            return;
+        }
+        if self.head.has(flag::PAUSED) {
+            return self.head.set(flag::END_HELD);
+        }
+        self.head.set(flag::READ_CLOSED);
+        self.head.reactor().driver().receive(self.head.handle(), false);
+        self.tell(me, &Told::ReadLost);
+        self.close_if_both_ended();
+    }
+
+    fn close_if_both_ended(&self) {
+        if self.head.has(flag::READ_CLOSED) && self.head.has(flag::WRITE_CLOSED) {
+            self.head.lost(CloseReason::Done, Close::Graceful);
+        }
+    }
+
+    fn tell(&self, me: &Transport, what: &Told<'_>) {
+        let (name, result) = {
+            let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+            let protocol: &mut dyn AnyProtocol = match &mut *slot {
+                Slot::First(protocol) => protocol,
+                Slot::Next(protocol) => &mut **protocol,
+                Slot::Gone => return,
+            };
+            tell(protocol, me, what)
+        };
+        if let Err(message) = result {
+            self.panicked(name, message);
+        }
+    }
+
+    /// Takes the protocol out, for good or for another.
+    fn replace(&self, next: Slot<P>) -> Slot<P> {
+        match self.slot.try_borrow_mut() {
+            Ok(mut slot) => std::mem::replace(&mut *slot, next),
+            // Only called from the loop, when no callback is on the stack.
+            Err(_) => Slot::Gone,
+        }
+    }
+
+    /// Tells a protocol that was taken out its end, and drops it.
+    fn say_farewell(&self, me: &Transport, mut slot: Slot<P>, reason: &CloseReason) {
+        let protocol: &mut dyn AnyProtocol = match &mut slot {
+            Slot::First(protocol) => protocol,
+            Slot::Next(protocol) => &mut **protocol,
+            Slot::Gone => return,
+        };
+        let type_name = protocol.type_name();
+        let (name, told) = tell(protocol, me, &Told::Lost(reason));
+        let dropped = guard(|| drop(slot));
+        for (callback, result) in [(name, told), ("drop", dropped)] {
+            if let Err(message) = result {
+                let peer = self.head.peer_addr();
+                tracing::error!(
+                    target: "marline", protocol = type_name, %peer, callback,
+                    "callback panicked: {message}"
+                );
+            }
+        }
+    }
+}
+
+fn tell(
+    protocol: &mut dyn AnyProtocol,
+    transport: &Transport,
+    what: &Told<'_>,
+) -> (&'static str, Result<(), Rc<str>>) {
+    match what {
+        Told::Made => ("connection_made", guard(|| protocol.connection_made(transport))),
+        Told::ReadLost => {
+            ("read_connection_lost", guard(|| protocol.read_connection_lost(transport)))
+        }
+        Told::WriteLost => {
+            ("write_connection_lost", guard(|| protocol.write_connection_lost(transport)))
+        }
+        Told::Writable => ("writable", guard(|| protocol.writable(transport))),
+        Told::Lost(reason) => {
+            ("connection_lost", guard(|| protocol.connection_lost(transport, reason)))
+        }
+    }
+}
+
+/// What the engine asks of its streams, whatever the type of their protocol. `me` is the stream's own transport.
+#[doc(hidden)]
+#[allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "named in a public trait, but not for users"
+)]
+pub trait EngineStream {
+    #[doc(hidden)]
+    fn head(&self) -> &Head;
+    #[doc(hidden)]
+    fn completed(&self, me: &Transport, completion: Completion);
+    #[doc(hidden)]
+    fn made(&self, me: &Transport);
+    #[doc(hidden)]
+    fn after(&self, me: &Transport, after: After);
+    #[doc(hidden)]
+    fn lost(&self, me: &Transport);
+    #[doc(hidden)]
+    fn end(&self, reason: CloseReason);
+    #[doc(hidden)]
+    fn describe(&self) -> Open;
+}
+
+impl<P: Protocol> EngineStream for Stream<P> {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn completed(&self, me: &Transport, completion: Completion) {
+        match completion {
+            Completion::Sent { len, done, .. } => self.head.sent(len, done),
+            Completion::ReadClosed { .. } => {
+                if self.head.has(flag::NO_READ) {
+                    return;
+                }
+                if self.head.has(flag::LAYERED) {
+                    let passed = self.head.layers_end_of_input();
+                    self.deliver_passed(me, &passed);
+                }
+                self.end_of_stream(me);
+            }
+            Completion::Failed { error, .. } => {
+                self.head.lost(CloseReason::Lost(error), Close::Reset);
+            }
+            _ => {}
+        }
+    }
+
+    fn made(&self, me: &Transport) {
+        self.tell(me, &Told::Made);
+    }
+
+    fn after(&self, me: &Transport, after: After) {
+        match after {
+            After::Finish(_) if self.head.finish() => {
+                self.tell(me, &Told::WriteLost);
+                self.close_if_both_ended();
+            }
+            After::Pump(_) => {
+                let passed = self.head.pump();
+                self.deliver_passed(me, &passed);
+            }
+            After::Held(_) => {
+                if self.head.has(flag::PAUSED | flag::CLOSING | flag::LOST) {
+                    return;
+                }
+                let held = self.head.take_held();
+                if !held.is_empty() {
+                    self.head.reactor().lend(&held);
+                    self.give(me, &held);
+                    self.head.reactor().flush_lent(&held);
+                }
+                if self.head.has(flag::END_HELD) && !self.head.has(flag::PAUSED | flag::HELD) {
+                    self.head.unset(flag::END_HELD);
+                    self.end_of_stream(me);
+                }
+            }
+            After::Upgrade(_, next) => {
+                self.head.set_successor((*next).protocol_type());
+                let old = self.replace(Slot::Next(next));
+                self.say_farewell(me, old, &CloseReason::Upgraded);
+                self.tell(me, &Told::Made);
+                if self.head.has(flag::HELD | flag::END_HELD) {
+                    self.head.after(After::Held(self.head.handle()));
+                } else if self.head.has(flag::READ_CLOSED) {
+                    // The end of the stream is told to the one who is in charge from now on, too.
+                    self.tell(me, &Told::ReadLost);
+                }
+            }
+            After::Producer(_, ask) => {
+                let Some(producer) = self.head.producer_for(ask) else { return };
+                let result = guard(|| match ask {
+                    Ask::Pause => producer.pause_producing(),
+                    Ask::Resume => producer.resume_producing(),
+                });
+                if let Err(message) = result {
+                    self.panicked("producer", message);
+                }
+            }
+            After::Writable(_) if self.head.wants_writable() => {
+                self.head.unset(flag::WANT_WRITABLE);
+                self.tell(me, &Told::Writable);
+            }
+            _ => {}
+        }
+    }
+
+    fn lost(&self, me: &Transport) {
+        let (reason, producer, on_lost) = self.head.take_ending();
+        if let Some(producer) = producer {
+            guard_quietly("stop_producing", || producer.stop_producing());
+        }
+        let slot = self.replace(Slot::Gone);
+        self.say_farewell(me, slot, &reason);
+        if let Some(on_lost) = on_lost {
+            guard_quietly("factory", || on_lost(reason));
+        }
+        let extra = self.head.take_extra();
+        guard_quietly("drop", || drop(extra));
+    }
+
+    fn end(&self, reason: CloseReason) {
+        self.head.lost(reason, Close::Graceful);
+    }
+
+    fn describe(&self) -> Open {
+        let name = self.type_name();
+        Open::new("connection", format!("{name} with {}", self.head.peer_addr()), self.head.site())
+    }
+}
+
+impl<P: Protocol> RawTransport for Stream<P> {
+    #[inline]
+    fn __deliver(&self, me: &Transport, bytes: &[u8]) {
+        if self.head.has(flag::SLOW_READ) {
+            self.deliver_slow(me, bytes);
+        } else {
+            self.give(me, bytes);
+        }
+    }
+
+    fn __engine(&self) -> Option<&dyn EngineStream> {
+        Some(self)
+    }
+
+    #[inline]
+    fn write(&self, bytes: &[u8]) {
+        self.head.write(bytes);
+    }
+
+    fn lose_connection(&self) {
+        self.head.lose_connection();
+    }
+
+    fn abort_connection(&self) {
+        self.head.abort_connection();
+    }
+
+    fn lose_write_connection(&self) {
+        self.head.lose_write_connection();
+    }
+
+    fn pause_reading(&self) {
+        self.head.pause_reading();
+    }
+
+    fn resume_reading(&self) {
+        self.head.resume_reading();
+    }
+
+    fn is_paused(&self) -> bool {
+        self.head.has(flag::PAUSED)
+    }
+
+    fn unread(&self, bytes: &[u8]) {
+        self.head.unread(bytes);
+    }
+
+    fn peer_addr(&self) -> Addr {
+        self.head.peer_addr()
+    }
+
+    fn local_addr(&self) -> Option<Addr> {
+        self.head.local_addr()
+    }
+
+    fn is_open(&self) -> bool {
+        self.head.is_open()
+    }
+
+    fn pending(&self) -> usize {
+        self.head.pending()
+    }
+
+    fn notify_writable(&self) {
+        self.head.notify_writable();
+    }
+
+    fn register_producer(
+        &self,
+        producer: Rc<dyn Producer>,
+        streaming: bool,
+    ) -> Result<(), AlreadyRegistered> {
+        self.head.register_producer(producer, streaming)
+    }
+
+    fn unregister_producer(&self) {
+        self.head.unregister_producer();
+    }
+
+    fn replace_protocol(&self, next: Box<dyn AnyProtocol>, rest: &[u8]) {
+        self.head.replace_protocol(next, rest);
+    }
+
+    fn start_layer(&self, layer: Box<dyn Layer>, wire_rest: &[u8]) {
+        self.head.start_layer(layer, wire_rest);
+    }
+
+    fn with_layers(&self, f: &mut dyn FnMut(&Layers)) {
+        self.head.look_at_layers(f);
+    }
+
+    fn set_option(&self, option: SocketOption) -> io::Result<()> {
+        self.head.set_option(option)
+    }
+
+    fn option(&self, option: SocketOption) -> io::Result<bool> {
+        self.head.option(option)
+    }
+
+    fn reactor(&self) -> Option<Reactor> {
+        Some(Reactor::from_inner(self.head.reactor()))
+    }
+
+    fn protocol_type(&self) -> Option<TypeId> {
+        match self.slot.try_borrow().as_deref() {
+            Ok(Slot::First(_)) => Some(TypeId::of::<P>()),
+            Ok(Slot::Next(protocol)) => Some((**protocol).protocol_type()),
+            Ok(Slot::Gone) => None,
+            // A callback is on the stack: of the first protocol, unless another took over.
+            Err(_) => self.head.successor().or(Some(TypeId::of::<P>())),
+        }
+    }
+
+    fn enter(&self, f: &mut dyn FnMut(&mut dyn Any)) -> Entered {
+        if self.head.has(flag::LOST) {
+            return Entered::Gone;
+        }
+        let result = {
+            let Ok(mut slot) = self.slot.try_borrow_mut() else { return Entered::Busy };
+            let protocol: &mut dyn Any = match &mut *slot {
+                Slot::First(protocol) => protocol,
+                Slot::Next(protocol) => protocol.as_any_mut(),
+                Slot::Gone => return Entered::Gone,
+            };
+            guard(|| f(protocol))
+        };
+        if let Err(message) = result {
+            self.panicked("with", message);
+        }
+        Entered::Done
+    }
+
+    fn soon(&self, f: Box<dyn FnOnce()>) {
+        self.head.after(After::Call(f));
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

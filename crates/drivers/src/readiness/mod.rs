@@ -1,0 +1,453 @@
+//! Turns readiness into completions with non-blocking calls, for every driver that is told what is ready: the [`Driver`] itself and the
+//! walk through the events of a wait.
+//!
+//! `stream.rs` receives, sends and connects; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `table.rs` holds
+//! sixteen bytes a connection; `selector.rs` is what differs between such drivers.
+
+mod datagram;
+mod linger;
+mod port;
+mod selector;
+mod stream;
+mod table;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::SystemTime;
+
+use marline_core::driver::{
+    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, Job,
+    JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+};
+use marline_core::{Addr, Time};
+use rustix::net::{RecvFlags, recv};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::background::Background;
+use crate::socket::{fault, local_addr, monotonic, option, peer_addr, set_option};
+
+#[cfg(test)]
+pub(crate) use linger::MOST_LINGERING;
+pub(crate) use selector::{Interest, Ready, Selector};
+
+use linger::Lingering;
+use port::Resting;
+use selector::token;
+use table::{Armed, Kind, Marks, Outputs, Table};
+
+/// A driver over a [`Selector`].
+pub(crate) struct Readiness<S> {
+    selector: S,
+    table: Table,
+    outputs: Outputs,
+    /// Which event of the last wait is looked at.
+    at: usize,
+    /// Whether what can be read has been read for that event; what can be written comes next.
+    read_done: bool,
+    /// How many connections may still be accepted for that event.
+    share: u32,
+    /// Indices whose interest may differ from what the selector knows.
+    dirty: Vec<u32>,
+    /// Reports that no event brings.
+    notices: VecDeque<Completion>,
+    lingering: Lingering,
+    resting: Resting,
+    /// Given up for a moment to accept, and turn away, a client for which there is no descriptor.
+    reserve: Option<OwnedFd>,
+    /// The peer of the connection accepted last: saves a system call.
+    accepted_from: Option<(Handle, SocketAddr)>,
+    /// Where the datagram reported last came from.
+    datagram_from: Option<(Handle, SocketAddr)>,
+    background: Background,
+}
+
+impl<S: Selector> Readiness<S> {
+    /// Makes a driver, which takes three descriptors. There may be any number of them in a process and in a thread.
+    pub(crate) fn new() -> io::Result<Self> {
+        // The entropy is not used, but `seed` has no way to say later that there is none.
+        getrandom(&mut [0_u8; 1], GetRandomFlags::empty())?;
+        let mut selector = S::new()?;
+        let background = Background::new()?;
+        selector.add(background.wake().descriptor(), token(WAKE), Interest::READ)?;
+        Ok(Self {
+            selector,
+            table: Table::new(),
+            outputs: Outputs::default(),
+            at: 0,
+            read_done: false,
+            share: port::SHARE,
+            dirty: Vec::new(),
+            notices: VecDeque::new(),
+            lingering: Lingering::default(),
+            resting: Resting::default(),
+            reserve: Some(port::reserve()?),
+            accepted_from: None,
+            datagram_from: None,
+            background,
+        })
+    }
+
+    /// Has the selector told about an entry before the next wait, if there is something to tell.
+    fn touch(&mut self, handle: Handle) {
+        let Some(entry) = self.table.get_mut(handle) else { return };
+        if entry.wanted() != entry.armed && !entry.marks.any(Marks::DIRTY) {
+            entry.marks.set(Marks::DIRTY);
+            self.dirty.push(handle.index);
+        }
+    }
+
+    /// Tells the selector what has changed since the last wait.
+    fn settle(&mut self) {
+        while let Some(index) = self.dirty.pop() {
+            // The place may have been used again since: then this is about the new entry, and right too.
+            let Some((handle, entry)) = self.table.at(index) else { continue };
+            entry.marks.unset(Marks::DIRTY);
+            let (armed, wanted) = (entry.armed, entry.wanted());
+            let Some(fd) = entry.fd().filter(|_| armed != wanted) else { continue };
+            let told = match (armed.interest(), wanted.interest()) {
+                (None, Some(interest)) => self.selector.add(fd, token(handle), interest),
+                (Some(_), Some(interest)) => self.selector.modify(fd, token(handle), interest),
+                (_, None) => self.selector.remove(fd),
+            };
+            entry.armed = wanted;
+            if let Err(errno) = told {
+                // Out of memory, or of watches: nothing would ever be heard of it.
+                entry.armed = Armed::NO;
+                self.deaf(handle, fault(errno));
+            }
+        }
+    }
+
+    /// The selector does not take an entry.
+    #[cold]
+    fn deaf(&mut self, handle: Handle, error: OsError) {
+        let Some(entry) = self.table.get_mut(handle) else { return };
+        if entry.kind == Kind::Lingering {
+            self.forget(handle);
+        } else if !entry.marks.any(Marks::BROKEN) {
+            entry.marks.set(Marks::BROKEN);
+            self.notices.push_back(Completion::Failed { handle, error });
+        }
+    }
+
+    /// Looks at the next event.
+    fn advance(&mut self) {
+        self.at += 1;
+        self.read_done = false;
+        self.share = port::SHARE;
+    }
+
+    /// Everything but bytes that arrive.
+    #[cold]
+    #[inline(never)]
+    fn dispatch(&mut self, ready: Ready, scratch: &mut [u8]) -> Option<Completion> {
+        let handle = ready.handle();
+        if handle == WAKE {
+            self.advance();
+            self.background.collect();
+            return None;
+        }
+        // An event from before its handle was closed: the version tells.
+        let kind = self.table.get(handle).map_or(Kind::Free, |entry| entry.kind);
+        match kind {
+            Kind::Stream => return self.stream_ready(handle, ready, scratch),
+            // Comes back until its share is used up.
+            Kind::Port => return self.accept(handle),
+            _ => self.advance(),
+        }
+        match kind {
+            Kind::Connecting => self.connected(handle),
+            Kind::Datagram => self.datagram_ready(handle, ready, scratch),
+            Kind::Lingering => {
+                self.discard(handle, scratch);
+                None
+            }
+            Kind::Free | Kind::Stream | Kind::Port => None,
+        }
+    }
+
+    /// What no event brings: failures of the selector, signals, answers.
+    #[cold]
+    fn beside_events(&mut self) -> Option<Completion> {
+        while let Some(notice) = self.notices.pop_front() {
+            if let Completion::Failed { handle, .. } = notice
+                && self.table.live(handle).is_none()
+            {
+                continue;
+            }
+            return Some(notice);
+        }
+        self.background.next()
+    }
+
+    /// Whether the driver has something to do by itself at some moment.
+    fn errands(&self) -> Option<Time> {
+        match (self.lingering.first(), self.resting.first()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Marks an entry as failed and says so, once.
+    #[cold]
+    fn failed(&mut self, handle: Handle, error: OsError) -> Option<Completion> {
+        let entry = self.table.get_mut(handle)?;
+        if entry.marks.any(Marks::BROKEN) {
+            return None;
+        }
+        entry.marks.set(Marks::BROKEN);
+        self.touch(handle);
+        Some(Completion::Failed { handle, error })
+    }
+
+    /// Takes an entry that hung up while nothing was wanted of it out of the selector, or every wait would return at once.
+    fn hung_up(&mut self, handle: Handle) {
+        if let Some(entry) = self.table.get_mut(handle) {
+            entry.marks.set(Marks::HUNG_UP);
+            self.touch(handle);
+        }
+    }
+
+    /// Closes what a handle stands for and frees its index.
+    fn forget(&mut self, handle: Handle) {
+        let Some(entry) = self.table.get_mut(handle) else { return };
+        match entry.kind {
+            Kind::Stream => {
+                self.outputs.take(entry.side);
+            }
+            Kind::Lingering => self.lingering.one_less(),
+            _ => {}
+        }
+        self.table.remove(handle);
+    }
+}
+
+impl<S: Selector> Driver for Readiness<S> {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn supports(&self, capability: Capability) -> bool {
+        use Capability::{Datagrams, Resolve, Signals, Work};
+        matches!(capability, Datagrams | Resolve | Work | Signals)
+    }
+
+    fn now(&mut self) -> Time {
+        monotonic()
+    }
+
+    fn wall_clock(&mut self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        // Up to 256 bytes come whole or not at all, and not at all only while the system starts.
+        while getrandom(&mut seed, GetRandomFlags::empty()).is_err() {
+            std::thread::yield_now();
+        }
+        seed
+    }
+
+    fn waker(&self) -> Waker {
+        self.background.waker()
+    }
+
+    fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
+        self.settle();
+        self.at = 0;
+        self.read_done = false;
+        self.share = port::SHARE;
+        let errand = self.errands();
+        let until = match (until, errand) {
+            _ if !self.notices.is_empty() || self.background.any() => Some(Time::ZERO),
+            (Some(until), Some(errand)) => Some(until.min(errand)),
+            (until, errand) => until.or(errand),
+        };
+        self.selector.wait(until)?;
+        if errand.is_some() {
+            let now = monotonic();
+            self.end_lingering(now);
+            self.wake_ports(now);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn next(&mut self, scratch: &mut [u8]) -> Option<Completion> {
+        while let Some(ready) = self.selector.ready(self.at) {
+            // Bytes that arrive: nearly all events there are, so nothing else is done here.
+            if ready.only_readable() {
+                let conn = ready.handle();
+                if let Some(entry) = self.table.get(conn)
+                    && entry.kind == Kind::Stream
+                    && entry.reads()
+                    && let Some(fd) = entry.fd()
+                {
+                    let received = recv(fd, &mut *scratch, RecvFlags::empty());
+                    self.at += 1;
+                    match received {
+                        Ok((len, _)) if len > 0 => return Some(Completion::Received { conn, len }),
+                        ended => {
+                            if let Some(end) = self.read_ended(conn, ended.map(|_| ())) {
+                                return Some(end);
+                            }
+                            continue;
+                        }
+                    }
+                }
+            }
+            if let Some(completion) = self.dispatch(ready, scratch) {
+                return Some(completion);
+            }
+        }
+        if self.notices.is_empty() && !self.background.any() { None } else { self.beside_events() }
+    }
+
+    fn listen(&mut self, addr: &Addr, options: &ListenOptions) -> Result<(Handle, Addr), OsError> {
+        self.open_port(addr, options)
+    }
+
+    fn connect(&mut self, to: &Addr, options: &ConnectOptions) -> Result<Handle, ConnectFault> {
+        self.open_stream(to, options)
+    }
+
+    fn receive(&mut self, handle: Handle, on: bool) {
+        let Some(entry) = self.table.live(handle) else { return };
+        entry.want = match on {
+            true => entry.want.and(Interest::READ),
+            false => entry.want.without(Interest::READ),
+        };
+        if on {
+            entry.marks.unset(Marks::HUNG_UP);
+        }
+        if entry.wanted() != entry.armed {
+            self.touch(handle);
+        }
+    }
+
+    #[inline]
+    fn send_now(&mut self, conn: Handle, bytes: &[u8]) -> Option<usize> {
+        self.send_at_once(conn, bytes)
+    }
+
+    #[inline]
+    fn send(&mut self, conn: Handle, out: Outgoing<'_>) -> Sent {
+        match out {
+            Outgoing::Lent(bytes) => self.send_lent(conn, bytes),
+            Outgoing::Vectored(pieces) => self.send_vectored(conn, pieces),
+            Outgoing::Buffer(buffer, from) => self.send_buffer(conn, buffer, from),
+        }
+    }
+
+    fn reclaim(&mut self, conn: Handle) -> Vec<u8> {
+        self.take_output(conn)
+    }
+
+    fn shutdown(&mut self, conn: Handle) -> Result<(), OsError> {
+        self.shut(conn)
+    }
+
+    fn close(&mut self, handle: Handle, how: Close) {
+        self.end(handle, how);
+    }
+
+    fn local_addr(&mut self, handle: Handle) -> Option<Addr> {
+        local_addr(self.table.live(handle)?.fd()?)
+    }
+
+    fn peer_addr(&mut self, handle: Handle) -> Option<Addr> {
+        let entry = self.table.live(handle)?;
+        match self.accepted_from {
+            Some((accepted, addr)) if accepted == handle => Some(Addr::Ip(addr)),
+            _ => peer_addr(entry.fd()?),
+        }
+    }
+
+    fn set_option(&mut self, handle: Handle, option: SocketOption) -> Result<(), OsError> {
+        let entry = self.table.live(handle).ok_or(OsError::STALE)?;
+        set_option(entry.fd().ok_or(OsError::STALE)?, option)
+    }
+
+    fn option(&mut self, handle: Handle, which: SocketOption) -> Result<bool, OsError> {
+        let entry = self.table.live(handle).ok_or(OsError::STALE)?;
+        option(entry.fd().ok_or(OsError::STALE)?, which)
+    }
+
+    fn bind_datagram(
+        &mut self,
+        addr: &Addr,
+        options: &ListenOptions,
+    ) -> Result<(Handle, Addr), OsError> {
+        self.open_datagrams(addr, options)
+    }
+
+    fn send_datagram(
+        &mut self,
+        socket: Handle,
+        to: Option<&Addr>,
+        parts: &[IoSlice<'_>],
+    ) -> Result<(), OsError> {
+        self.send_one(socket, to, parts)
+    }
+
+    fn datagram_source(&mut self, socket: Handle) -> Option<Addr> {
+        match self.datagram_from {
+            Some((from, addr)) if from == socket => Some(Addr::Ip(addr)),
+            _ => None,
+        }
+    }
+
+    fn resolve(&mut self, id: JobId, name: &str) -> Result<(), OsError> {
+        self.background.resolve(id, name)
+    }
+
+    fn work(&mut self, id: JobId, job: Job) -> Result<(), OsError> {
+        self.background.work(id, job)
+    }
+
+    fn set_workers(&mut self, most: usize) {
+        self.background.set_workers(most);
+    }
+
+    fn workers(&self) -> (usize, usize) {
+        self.background.workers()
+    }
+
+    fn stop_workers(&mut self) {
+        self.background.stop_workers();
+    }
+
+    fn take_answer(&mut self, id: JobId) -> Option<Answer> {
+        self.background.take_answer(id)
+    }
+
+    fn watch_signal(&mut self, number: i32, on: bool) -> Result<(), OsError> {
+        self.background.watch_signal(number, on)
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.errands()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.selector.descriptor()
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl<S: Selector> fmt::Debug for Readiness<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readiness").field("name", &S::NAME).finish_non_exhaustive()
+    }
+}
+
+/// The handle under which the selector knows the waker.
+const WAKE: Handle = Handle { index: u32::MAX, version: 0 };

@@ -1,0 +1,138 @@
+//! Opening sockets and the small things drivers ask of them. What becomes of them lives with the drivers.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use marline_core::driver::{ConnectFault, ConnectOptions, ListenOptions, OsError, SocketOption};
+use marline_core::{Addr, Time};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, connect, getpeername, getsockname, ipproto,
+    listen, socket_with, sockopt,
+};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Monotonic time of the kernel.
+#[inline]
+pub(crate) fn monotonic() -> Time {
+    let time = clock_gettime(ClockId::Monotonic);
+    // Neither part of this clock is ever negative.
+    Time::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+pub(crate) fn fault(errno: Errno) -> OsError {
+    OsError::from_raw(errno.raw_os_error())
+}
+
+/// A socket that listens, and the address it is bound to.
+pub(crate) fn listening(
+    addr: &Addr,
+    options: &ListenOptions,
+) -> Result<(OwnedFd, SocketAddr), OsError> {
+    let addr = ip(addr)?;
+    let socket = open(addr, SocketType::STREAM).map_err(fault)?;
+    let bound = || -> Result<SocketAddr, Errno> {
+        sockopt::set_socket_reuseaddr(&socket, options.reuse_address)?;
+        shared(&socket, addr, options)?;
+        // Linux hands this one down to what is accepted.
+        sockopt::set_tcp_nodelay(&socket, options.no_delay)?;
+        bind(&socket, &addr)?;
+        listen(&socket, i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        getsockname(&socket)?.try_into()
+    };
+    let bound = bound().map_err(fault)?;
+    Ok((socket, bound))
+}
+
+/// A socket that has begun to connect.
+pub(crate) fn connecting(to: &Addr, options: &ConnectOptions) -> Result<OwnedFd, ConnectFault> {
+    let to = ip(to).map_err(ConnectFault::Connect)?;
+    let refused = |errno| ConnectFault::Connect(fault(errno));
+    let socket = open(to, SocketType::STREAM).map_err(refused)?;
+    sockopt::set_tcp_nodelay(&socket, options.no_delay).map_err(refused)?;
+    if let Some(local) = &options.bind {
+        let local = ip(local).map_err(ConnectFault::Bind)?;
+        sockopt::set_socket_reuseaddr(&socket, options.reuse_address)
+            .and_then(|()| bind(&socket, &local))
+            .map_err(|errno| ConnectFault::Bind(fault(errno)))?;
+    }
+    match connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        Err(errno) => Err(refused(errno)),
+    }
+}
+
+/// A socket for datagrams, and the address it is bound to. `SO_REUSEADDR` is not set: on a datagram socket it would let a second program
+/// take the port over, and there are no old connections for it to help with.
+pub(crate) fn datagrams(
+    addr: &Addr,
+    options: &ListenOptions,
+) -> Result<(OwnedFd, SocketAddr), OsError> {
+    let addr = ip(addr)?;
+    let socket = open(addr, SocketType::DGRAM).map_err(fault)?;
+    let bound = || -> Result<SocketAddr, Errno> {
+        shared(&socket, addr, options)?;
+        bind(&socket, &addr)?;
+        getsockname(&socket)?.try_into()
+    };
+    let bound = bound().map_err(fault)?;
+    Ok((socket, bound))
+}
+
+pub(crate) fn local_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
+    getsockname(socket).ok()?.try_into().ok().map(Addr::Ip)
+}
+
+pub(crate) fn peer_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
+    getpeername(socket).ok()??.try_into().ok().map(Addr::Ip)
+}
+
+pub(crate) fn set_option(socket: BorrowedFd<'_>, option: SocketOption) -> Result<(), OsError> {
+    match option {
+        SocketOption::NoDelay(on) => sockopt::set_tcp_nodelay(socket, on).map_err(fault),
+        SocketOption::KeepAlive(on) => sockopt::set_socket_keepalive(socket, on).map_err(fault),
+        _ => Err(OsError::UNSUPPORTED),
+    }
+}
+
+pub(crate) fn option(socket: BorrowedFd<'_>, option: SocketOption) -> Result<bool, OsError> {
+    match option {
+        SocketOption::NoDelay(_) => sockopt::tcp_nodelay(socket).map_err(fault),
+        SocketOption::KeepAlive(_) => sockopt::socket_keepalive(socket).map_err(fault),
+        _ => Err(OsError::UNSUPPORTED),
+    }
+}
+
+/// Takes the error that waits on a socket, if one does.
+pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<OsError> {
+    match sockopt::socket_error(socket) {
+        Ok(Ok(())) => None,
+        Ok(Err(errno)) | Err(errno) => Some(fault(errno)),
+    }
+}
+
+/// The only addresses these sockets have.
+pub(crate) fn ip(addr: &Addr) -> Result<SocketAddr, OsError> {
+    addr.ip().ok_or(OsError::new(ErrorKind::Unsupported))
+}
+
+fn open(addr: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let (family, protocol) = match (addr, kind) {
+        (SocketAddr::V4(_), SocketType::STREAM) => (AddressFamily::INET, ipproto::TCP),
+        (SocketAddr::V6(_), SocketType::STREAM) => (AddressFamily::INET6, ipproto::TCP),
+        (SocketAddr::V4(_), _) => (AddressFamily::INET, ipproto::UDP),
+        (SocketAddr::V6(_), _) => (AddressFamily::INET6, ipproto::UDP),
+    };
+    socket_with(family, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, Some(protocol))
+}
+
+fn shared(socket: &OwnedFd, addr: SocketAddr, options: &ListenOptions) -> Result<(), Errno> {
+    if options.reuse_port {
+        sockopt::set_socket_reuseport(socket, true)?;
+    }
+    if addr.is_ipv6() {
+        sockopt::set_ipv6_v6only(socket.as_fd(), options.only_v6)?;
+    }
+    Ok(())
+}

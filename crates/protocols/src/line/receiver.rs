@@ -1,0 +1,269 @@
+//! The glue between lines and connections: a [`LineProtocol`] is told lines, [`LineReceiver`] makes a protocol of it.
+
+use std::fmt;
+use std::ops::Deref;
+
+use marline_core::{CloseReason, Protocol, Transport};
+
+use super::{EncodeError, Frame, LineCodec, LineError, LineFormat};
+
+/// The owner of a connection that speaks in lines. Make a protocol of it with [`LineReceiver::new`].
+///
+/// ```
+/// use marline_protocols::line::{LineLink, LineProtocol};
+///
+/// struct Shout;
+///
+/// impl LineProtocol for Shout {
+///     fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
+///         if link.send_line(&line.to_ascii_uppercase()).is_err() {
+///             link.lose_connection();
+///         }
+///     }
+/// }
+/// ```
+pub trait LineProtocol: 'static {
+    /// What a line is on this connection; asked once, when it is made.
+    fn format(&self) -> LineFormat {
+        LineFormat::default()
+    }
+
+    /// The connection stands.
+    fn connection_made(&mut self, _link: &mut LineLink<'_>) {}
+
+    /// A line has arrived, without its delimiter. It is lent for the call.
+    #[doc(alias = "lineReceived")]
+    fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]);
+
+    /// Bytes have arrived in raw mode. Answers how many of them, at the end, are not raw any more: with anything but `None` the rest is read as
+    /// lines again.
+    #[doc(alias = "rawDataReceived")]
+    fn raw_received(&mut self, _link: &mut LineLink<'_>, _bytes: &[u8]) -> Option<usize> {
+        None
+    }
+
+    /// What arrived is no line. By default the connection is closed.
+    #[doc(alias = "lineLengthExceeded")]
+    fn line_refused(&mut self, link: &mut LineLink<'_>, _error: LineError) -> Refused {
+        link.lose_connection();
+        Refused::Stop
+    }
+
+    /// The peer will send no more. `unended` is the start of a line that did not end. By default this side closes as well.
+    fn read_connection_lost(&mut self, link: &mut LineLink<'_>, _unended: &[u8]) {
+        link.lose_connection();
+    }
+
+    /// Everything written has left, after `notify_writable` asked for it.
+    fn writable(&mut self, _link: &mut LineLink<'_>) {}
+
+    /// The connection has ended.
+    fn connection_lost(&mut self, _transport: &Transport, _reason: &CloseReason) {}
+}
+
+/// What is to become of the connection after something that is no line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Nothing more is read.
+    Stop,
+    /// Reading goes on after the next end of a line.
+    Skip,
+}
+
+/// A connection that speaks in lines, for one callback: a [`Transport`] that can also send lines, change the mode and hand over.
+pub struct LineLink<'a> {
+    transport: &'a Transport,
+    format: LineFormat,
+    wish: Wish,
+}
+
+/// What the protocol wants to happen to what comes next.
+enum Wish {
+    Nothing,
+    Lines,
+    Raw,
+    RawFor(u64),
+    Limit(usize),
+    Upgrade(Upgrade),
+}
+
+/// Hands a connection over, with the bytes that were not used.
+type Upgrade = Box<dyn FnOnce(&Transport, &[u8])>;
+
+impl<'a> LineLink<'a> {
+    fn new(transport: &'a Transport, format: LineFormat) -> Self {
+        Self { transport, format, wish: Wish::Nothing }
+    }
+
+    /// Sends a line with its delimiter.
+    ///
+    /// # Errors
+    ///
+    /// A line that is too long or would end early is not sent at all: text from elsewhere cannot smuggle in a line of its own.
+    #[doc(alias = "sendLine")]
+    pub fn send_line(&self, line: &[u8]) -> Result<(), EncodeError> {
+        let mut out = Vec::new();
+        self.format.encode(line, &mut out)?;
+        self.transport.write(&out);
+        Ok(())
+    }
+
+    /// What comes next is raw, until `raw_received` says otherwise.
+    #[doc(alias = "setRawMode")]
+    pub fn set_raw(&mut self) {
+        self.wish = Wish::Raw;
+    }
+
+    /// The next `count` bytes are raw, then lines come again.
+    pub fn set_raw_for(&mut self, count: u64) {
+        self.wish = Wish::RawFor(count);
+    }
+
+    /// What comes next are lines.
+    #[doc(alias = "setLineMode")]
+    pub fn set_lines(&mut self) {
+        self.wish = Wish::Lines;
+    }
+
+    /// Lines may be so long from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.wish = Wish::Limit(limit);
+    }
+
+    /// Hands the connection to another protocol after this callback, with all bytes that were not used.
+    pub fn upgrade<Q: Protocol>(&mut self, next: Q) {
+        self.wish = Wish::Upgrade(Box::new(|transport, rest| {
+            transport.upgrade(next, rest);
+        }));
+    }
+
+    /// The transport, to be cloned and kept.
+    pub fn transport(&self) -> &Transport {
+        self.transport
+    }
+}
+
+impl Deref for LineLink<'_> {
+    type Target = Transport;
+
+    fn deref(&self) -> &Transport {
+        self.transport
+    }
+}
+
+impl fmt::Debug for LineLink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LineLink({:?})", self.transport)
+    }
+}
+
+/// Makes a [`Protocol`] of a [`LineProtocol`].
+#[doc(alias = "LineOnlyReceiver")]
+pub struct LineReceiver<P> {
+    codec: LineCodec,
+    protocol: P,
+    /// Handed over, or given up: nothing more is read.
+    over: bool,
+}
+
+impl<P: LineProtocol> LineReceiver<P> {
+    /// A protocol that tells `protocol` of lines.
+    pub fn new(protocol: P) -> Self {
+        Self { codec: LineCodec::new(protocol.format()), protocol, over: false }
+    }
+
+    /// The protocol that is told of lines.
+    pub fn get_mut(&mut self) -> &mut P {
+        &mut self.protocol
+    }
+
+    /// Calls a callback that comes between two frames, and does what it wished.
+    fn between(&mut self, transport: &Transport, call: impl FnOnce(&mut P, &mut LineLink<'_>)) {
+        let mut link = LineLink::new(transport, self.codec.format());
+        call(&mut self.protocol, &mut link);
+        if let Some(upgrade) = grant(&mut self.codec, link.wish) {
+            self.over = true;
+            let rest = self.codec.take_pending();
+            upgrade(transport, &rest);
+        }
+    }
+}
+
+/// Grants a wish as far as it concerns the codec; a hand-over is returned.
+fn grant(codec: &mut LineCodec, wish: Wish) -> Option<Upgrade> {
+    match wish {
+        Wish::Nothing => {}
+        Wish::Lines => codec.set_lines(),
+        Wish::Raw => codec.set_raw(),
+        Wish::RawFor(count) => codec.set_raw_for(count),
+        Wish::Limit(limit) => codec.set_limit(limit),
+        Wish::Upgrade(upgrade) => return Some(upgrade),
+    }
+    None
+}
+
+impl<P: LineProtocol> Protocol for LineReceiver<P> {
+    fn connection_made(&mut self, transport: &Transport) {
+        self.between(transport, |protocol, link| protocol.connection_made(link));
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        if self.over {
+            return;
+        }
+        let format = self.codec.format();
+        let mut feed = self.codec.feed(data);
+        loop {
+            let mut link = LineLink::new(transport, format);
+            match feed.next_frame() {
+                Ok(None) => return,
+                Ok(Some(Frame::Line(line))) => self.protocol.line_received(&mut link, line),
+                Ok(Some(Frame::Raw(bytes))) => {
+                    if let Some(unused) = self.protocol.raw_received(&mut link, bytes) {
+                        let wish = link.wish;
+                        feed.end_raw(unused);
+                        link = LineLink { transport, format, wish };
+                    }
+                }
+                Err(error) => match self.protocol.line_refused(&mut link, error) {
+                    Refused::Skip => feed.codec().skip_line(),
+                    Refused::Stop => {
+                        self.over = true;
+                        return;
+                    }
+                },
+            }
+            if let Some(upgrade) = grant(feed.codec(), link.wish) {
+                self.over = true;
+                let mut rest = feed.codec().take_pending();
+                rest.extend_from_slice(feed.rest());
+                return upgrade(transport, &rest);
+            }
+            if !transport.is_open() {
+                return;
+            }
+            if transport.is_paused() {
+                return transport.unread(feed.rest());
+            }
+        }
+    }
+
+    fn read_connection_lost(&mut self, transport: &Transport) {
+        let unended = self.codec.take_pending();
+        self.between(transport, |protocol, link| protocol.read_connection_lost(link, &unended));
+    }
+
+    fn writable(&mut self, transport: &Transport) {
+        self.between(transport, |protocol, link| protocol.writable(link));
+    }
+
+    fn connection_lost(&mut self, transport: &Transport, reason: &CloseReason) {
+        self.protocol.connection_lost(transport, reason);
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for LineReceiver<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineReceiver").field("protocol", &self.protocol).finish_non_exhaustive()
+    }
+}

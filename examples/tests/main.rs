@@ -1,0 +1,179 @@
+//! Runs every example against itself: the programs as built, real sockets on loopback, ports chosen by the system.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+/// How long a test waits for a peer before it says so. Nothing depends on how fast anything is.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The program of an example; cargo builds them beside the tests.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.parent().and_then(|deps| deps.parent()).unwrap();
+    folder.join("examples").join(name)
+}
+
+/// A server that runs as a process of its own and is ended with the test.
+struct Server {
+    child: Child,
+    addr: String,
+}
+
+impl Server {
+    /// Starts an example, which says in its first line where it listens.
+    fn start(name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(program(name))
+            .args(args)
+            .envs(env.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addr = line
+            .split([' ', ';', '\n'])
+            .find(|word| word.contains(':'))
+            .unwrap_or_else(|| panic!("{name} said {line:?}"));
+        Self { addr: addr.to_owned(), child }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(stream: &TcpStream) -> impl Iterator<Item = String> + use<> {
+    BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap)
+}
+
+fn run(name: &str, args: &[&str]) -> Output {
+    let output = Command::new(program(name)).args(args).output().unwrap();
+    assert!(output.status.success(), "{name}: {output:?}");
+    output
+}
+
+#[test]
+fn echo_gives_back_what_it_gets() {
+    let server = Server::start("echo", &["127.0.0.1:0"], &[]);
+    let mut stream = server.connect();
+    stream.write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"hello");
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut back).unwrap(), 0);
+}
+
+#[test]
+fn echo_ends_after_the_echoes_it_was_told() {
+    let mut server = Server::start("echo", &["127.0.0.1:0"], &[("BENCH_EXIT_AFTER", "2")]);
+    let mut stream = server.connect();
+    for _ in 0..2 {
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_driver_that_is_not_there_is_an_error_and_no_fallback() {
+    let output = Command::new(program("echo"))
+        .arg("127.0.0.1:0")
+        .env("MARLINE_DRIVER", "carrier-pigeon")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("carrier-pigeon") && said.contains("epoll"), "{said}");
+}
+
+#[test]
+fn chat_tells_everybody_else() {
+    let server = Server::start("chat", &["127.0.0.1:0"], &[]);
+    let (mut ann, mut bob) = (server.connect(), server.connect());
+    let (mut to_ann, mut to_bob) = (lines(&ann), lines(&bob));
+    assert_eq!(to_ann.next().unwrap(), "Your name?");
+    ann.write_all(b"ann\r\n").unwrap();
+    assert_eq!(to_ann.next().unwrap(), "Welcome, ann");
+    assert_eq!(to_bob.next().unwrap(), "Your name?");
+    bob.write_all(b"ann\r\n").unwrap();
+    assert_eq!(to_bob.next().unwrap(), "Taken. Another?");
+    bob.write_all(b"bob\r\n").unwrap();
+    assert_eq!(to_ann.next().unwrap(), "bob has come");
+    assert_eq!(to_bob.next().unwrap(), "Welcome, bob");
+    ann.write_all(b"hello\r\n").unwrap();
+    assert_eq!(to_bob.next().unwrap(), "ann: hello");
+    drop((ann, to_ann));
+    assert_eq!(to_bob.next().unwrap(), "ann has gone");
+}
+
+#[test]
+fn timeout_answers_and_loses_patience() {
+    let server = Server::start("timeout", &["127.0.0.1:0", "0.2"], &[]);
+    let stream = server.connect();
+    let mut said = lines(&stream);
+    assert_eq!(said.next().unwrap(), "220 say HELLO");
+    assert_eq!(said.next().unwrap(), "421 too slow");
+    assert!(said.next().is_none());
+
+    let patient = Server::start("timeout", &["127.0.0.1:0", "3600"], &[]);
+    let mut stream = patient.connect();
+    let mut said = lines(&stream);
+    stream.write_all(b"HELLO world\r\nNO\r\nQUIT\r\n").unwrap();
+    let all: Vec<_> = std::iter::from_fn(|| said.next()).collect();
+    assert_eq!(all, ["220 say HELLO", "250 hello, world", "500 what?", "221 bye"]);
+
+    let mut stream = patient.connect();
+    stream.write_all(&[b'x'; 200]).unwrap();
+    let all: Vec<_> = lines(&stream).collect();
+    assert!(all[1].starts_with("500 "), "{all:?}");
+}
+
+#[test]
+fn proxy_carries_both_directions_and_their_ends() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = upstream.local_addr().unwrap().to_string();
+    let server = Server::start("proxy", &["127.0.0.1:0", &to], &[]);
+    let sent: Vec<u8> = (0..5_000_000u32).map(|n| (n / 7) as u8).collect();
+    let expected = sent.clone();
+    let mirror = std::thread::spawn(move || {
+        let (mut stream, _) = upstream.accept().unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).unwrap();
+        stream.write_all(&got).unwrap();
+    });
+    let mut stream = server.connect();
+    stream.write_all(&sent).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got == expected, "{} bytes came back of {}", got.len(), expected.len());
+    mirror.join().unwrap();
+}
+
+#[test]
+fn chat_sim_is_the_same_run_for_the_same_seed() {
+    let (one, two) = (run("chat_sim", &["7"]), run("chat_sim", &["7"]));
+    let said = String::from_utf8(one.stdout).unwrap();
+    assert!(said.contains("in the room: 100 of 100"), "{said}");
+    assert!(said.contains("then 0 while it was cut off"), "{said}");
+    assert_eq!(said.into_bytes(), two.stdout);
+}
+
+#[test]
+fn sim_trace_depends_on_the_seed_alone() {
+    assert_eq!(run("sim_trace", &["1"]).stdout, run("sim_trace", &["1"]).stdout);
+    assert_ne!(run("sim_trace", &["1"]).stdout, run("sim_trace", &["2"]).stdout);
+}

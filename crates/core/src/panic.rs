@@ -8,7 +8,14 @@ use std::rc::Rc;
 /// behind in the user's own objects is dropped with them.
 #[inline]
 pub(crate) fn guard<R>(f: impl FnOnce() -> R) -> Result<R, Rc<str>> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| message(&*payload).into())
+    catch_unwind(AssertUnwindSafe(f)).map_err(text)
+}
+
+/// Out of line: every callback would pay for the registers it needs.
+#[cold]
+#[inline(never)]
+fn text(payload: Box<dyn Any + Send>) -> Rc<str> {
+    message(&*payload).into()
 }
 
 /// Calls user code of which nobody but the log waits to hear.

@@ -71,7 +71,7 @@ impl Inner {
     #[inline(always)]
     pub(super) fn settle_lent(&self, lent: &[u8]) {
         self.flush_quick(lent);
-        if self.todo.get() != 0 || self.shared.woken.any() {
+        if self.todo.get() != 0 {
             self.settle_all(lent);
         }
     }
@@ -82,10 +82,10 @@ impl Inner {
         // Whatever comes after this is no longer inside the callback that the bytes were lent to.
         self.flush_lent(lent);
         loop {
-            self.todo.set(0);
+            self.todo.set(self.todo.get() & Self::TASKS);
             self.flush_cork(&[]);
             let Some(after) = self.after.borrow_mut().pop_front() else {
-                if self.todo.get() == 0 && !self.run_woken() {
+                if self.todo.get() & !Self::TASKS == 0 && !self.run_woken() {
                     return;
                 }
                 continue;

@@ -37,7 +37,8 @@ pub(crate) struct Inner {
     pub(crate) todo: Cell<u8>,
     pub(super) after: RefCell<VecDeque<After>>,
     dirty: RefCell<Vec<Handle>>,
-    any_dirty: Cell<bool>,
+    /// What is to be done in the next turn: the bits below.
+    waiting: Cell<u8>,
     buffers: RefCell<Vec<Vec<u8>>>,
     pub(super) calls: RefCell<VecDeque<Call>>,
     pub(crate) timers: RefCell<Timers<Timer>>,
@@ -49,8 +50,11 @@ pub(crate) struct Inner {
     pub(super) jobs: RefCell<BTreeMap<u64, Job>>,
     pub(super) job_queue: JobQueue,
     pub(super) tasks: RefCell<Tasks>,
-    /// Bytes received lie here during a turn. Taken out for the turn, which is how a turn inside a turn is noticed.
-    pub(super) scratch: RefCell<Option<Box<[u8]>>>,
+    /// Bytes received lie here; taken out for a turn.
+    pub(super) scratch: Cell<Box<[u8]>>,
+    pub(super) in_turn: Cell<bool>,
+    /// Callbacks on the stack that no turn has begun: `with` and `fire_event` from outside, farewells of `close_all`.
+    inside: Cell<u32>,
     /// How many `Reactor` handles there are, beside those that connections hold: with the last of them all is closed.
     pub(super) handles: Cell<usize>,
 }
@@ -68,15 +72,23 @@ pub(crate) type Job = Box<dyn FnOnce(crate::driver::Answer)>;
 const SCRATCH: usize = 65_536;
 
 impl Inner {
-    /// The quick cork holds something.
+    /// Waiting: connections were written to from outside their own callbacks.
+    const DIRTY: u8 = 1;
+    /// Waiting: calls were put off.
+    pub(super) const CALLS: u8 = 2;
+    /// Waiting: the reactor is to stop, or has.
+    pub(super) const ENDING: u8 = 4;
+
+    /// To do: the quick cork holds something.
     pub(crate) const QUICK: u8 = 1;
-    /// The cork holds something.
+    /// To do: the cork holds something.
     pub(crate) const CORKED: u8 = 2;
-    /// The after queue holds something.
+    /// To do: the after queue holds something.
     pub(crate) const AFTER: u8 = 4;
+    /// To do: there are tasks, and each callback may have woken one. Set as long as there are any.
+    pub(super) const TASKS: u8 = 8;
 
     pub(super) fn new(driver: Box<dyn Driver>) -> Self {
-        let shared = Shared::new(driver.waker());
         Self {
             driver: RefCell::new(driver),
             table: RefCell::default(),
@@ -86,19 +98,21 @@ impl Inner {
             todo: Cell::new(0),
             after: RefCell::default(),
             dirty: RefCell::default(),
-            any_dirty: Cell::new(false),
+            waiting: Cell::new(0),
             buffers: RefCell::default(),
             calls: RefCell::default(),
             timers: RefCell::new(Timers::new()),
             now: Cell::new(None),
             rng: RefCell::new(None),
-            shared: Arc::new(shared),
+            shared: Arc::new(Shared::new()),
             lifecycle: Lifecycle::default(),
             signals: Signals::default(),
             jobs: RefCell::default(),
             job_queue: JobQueue::default(),
             tasks: RefCell::default(),
-            scratch: RefCell::new(Some(vec![0; SCRATCH].into_boxed_slice())),
+            scratch: Cell::new(vec![0; SCRATCH].into_boxed_slice()),
+            in_turn: Cell::new(false),
+            inside: Cell::new(0),
             handles: Cell::new(0),
         }
     }
@@ -199,23 +213,21 @@ impl Inner {
 
     // ---- output
 
+    #[inline]
     pub(crate) fn lend(&self, bytes: &[u8]) {
-        self.lent.set(if bytes.is_empty() { (0, 0) } else { (bytes.as_ptr().addr(), bytes.len()) });
+        self.lent.set((bytes.as_ptr().addr(), bytes.len()));
     }
 
     pub(crate) fn dirty(&self, handle: Handle) {
         self.dirty.borrow_mut().push(handle);
-        self.any_dirty.set(true);
-    }
-
-    pub(super) fn is_dirty(&self) -> bool {
-        self.any_dirty.get()
+        self.set_waiting(Self::DIRTY);
     }
 
     /// Flushes what was written to connections from outside their own callbacks.
     #[inline]
     pub(super) fn flush_dirty(&self) {
-        if self.any_dirty.replace(false) {
+        if self.is_waiting(Self::DIRTY) {
+            self.unset_waiting(Self::DIRTY);
             self.flush_all();
         }
     }
@@ -286,14 +298,48 @@ impl Inner {
         }
     }
 
+    /// Whether a turn is under way or a callback on the stack: the queue must not be worked off, nor a turn begun.
+    pub(super) fn is_inside(&self) -> bool {
+        self.inside.get() > 0 || self.in_turn.get()
+    }
+
+    /// Runs what may call user code outside a turn, so that calls from there know that they are inside a callback.
+    pub(crate) fn inside<R>(self: &Rc<Self>, f: impl FnOnce() -> R) -> R {
+        struct Leave<'a>(&'a Rc<Inner>);
+
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                let inner = self.0;
+                inner.inside.set(inner.inside.get() - 1);
+                if inner.handles.get() == 0 && !inner.is_inside() {
+                    // The last handle was dropped in there, which could not close anything then.
+                    drop(Reactor::from_inner(inner));
+                }
+            }
+        }
+
+        self.inside.set(self.inside.get() + 1);
+        let _leave = Leave(self);
+        f()
+    }
+
     /// Whether there is something to do that no driver will report.
+    #[inline]
     pub(super) fn is_busy(&self) -> bool {
-        !self.calls.borrow().is_empty()
-            || self.todo.get() != 0
-            || self.is_dirty()
-            || self.shared.is_pending()
-            || self.shared.woken.any()
-            || self.lifecycle.is_pending()
+        (self.todo.get() & !Self::TASKS) | self.waiting.get() != 0 || self.shared.is_pending()
+    }
+
+    #[inline]
+    pub(super) fn is_waiting(&self, what: u8) -> bool {
+        self.waiting.get() & what != 0
+    }
+
+    pub(super) fn set_waiting(&self, what: u8) {
+        self.waiting.set(self.waiting.get() | what);
+    }
+
+    pub(super) fn unset_waiting(&self, what: u8) {
+        self.waiting.set(self.waiting.get() & !what);
     }
 }
 

@@ -142,11 +142,6 @@ impl Lifecycle {
         matches!(self.stage.get(), Stage::Starting | Stage::Running | Stage::Stopping)
     }
 
-    /// Whether a stop waits to be carried out.
-    pub(super) fn is_pending(&self) -> bool {
-        self.stop_requested.get() || matches!(self.stage.get(), Stage::Ended | Stage::Crashed)
-    }
-
     pub(super) fn take_stop_request(&self) -> bool {
         self.stop_requested.replace(false)
     }
@@ -165,6 +160,7 @@ impl Reactor {
         if !stoppable || lifecycle.stop_requested.replace(true) {
             return Err(NotRunning);
         }
+        self.0.set_waiting(Inner::ENDING);
         Ok(())
     }
 
@@ -173,6 +169,7 @@ impl Reactor {
     pub fn crash(&self) {
         if self.0.lifecycle.is_started() {
             self.0.lifecycle.set(Stage::Crashed);
+            self.0.set_waiting(Inner::ENDING);
         }
     }
 
@@ -238,12 +235,14 @@ impl Reactor {
     /// nothing hangs on does nothing.
     #[doc(alias = "fireSystemEvent")]
     pub fn fire_event(&self, event: Event) {
-        if self.is_in_turn() {
+        if self.0.is_inside() {
             let reactor = self.clone();
             self.0.after(After::Call(Box::new(move || reactor.fire(event))));
         } else {
-            self.fire(event);
-            self.0.settle();
+            self.0.inside(|| {
+                self.fire(event);
+                self.0.settle();
+            });
         }
     }
 
@@ -322,6 +321,7 @@ impl Inner {
     fn shut_down(&self) {
         if self.lifecycle.stage() == Stage::Stopping {
             self.lifecycle.set(Stage::Ended);
+            self.set_waiting(Self::ENDING);
         }
         self.close_sources(&CloseReason::Stopped);
         self.driver().stop_workers();

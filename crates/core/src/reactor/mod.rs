@@ -84,12 +84,13 @@ impl Reactor {
     #[doc(alias = "callLater")]
     pub fn call_soon(&self, f: impl FnOnce(&Self) + 'static) {
         self.0.calls.borrow_mut().push_back(Box::new(f));
+        self.0.set_waiting(Inner::CALLS);
     }
 
     /// The handle for other threads.
     #[doc(alias = "callFromThread")]
     pub fn remote(&self) -> Remote {
-        Remote(std::sync::Arc::clone(&self.0.shared))
+        Remote { shared: std::sync::Arc::clone(&self.0.shared), waker: self.0.driver().waker() }
     }
 
     /// The time of this turn, on the driver's monotonic clock. It does not move during a turn.
@@ -142,21 +143,16 @@ impl Reactor {
     /// Closes every connection and port, tells their owners, and drops all timers and calls. From inside a callback: after it.
     #[doc(alias = "disconnectAll")]
     pub fn close_all(&self) {
-        if self.is_in_turn() {
+        if self.0.is_inside() {
             let inner = Rc::clone(&self.0);
             self.0.after(After::Call(Box::new(move || inner.close_all())));
         } else {
-            self.0.close_all();
+            self.0.inside(|| self.0.close_all());
         }
     }
 
     pub(crate) fn inner(&self) -> &Rc<Inner> {
         &self.0
-    }
-
-    /// Whether a turn is under way, so that user code may be on the stack.
-    fn is_in_turn(&self) -> bool {
-        self.0.scratch.borrow().is_none()
     }
 }
 
@@ -170,12 +166,12 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         let handles = self.0.handles.get() - 1;
         self.0.handles.set(handles);
-        if handles > 0 || self.is_in_turn() {
+        if handles > 0 || self.0.is_inside() {
             return;
         }
         // Farewells may make and drop handles of their own: those are not the last.
         self.0.handles.set(1);
-        self.0.close_all();
+        self.0.inside(|| self.0.close_all());
         drop(self.0.take_triggers());
         self.0.shared.set_gone();
     }

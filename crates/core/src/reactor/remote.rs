@@ -15,28 +15,30 @@ type RemoteCall = Box<dyn FnOnce(&Reactor) + Send>;
 /// A handle on a reactor for other threads: `Send`, `Sync` and cheap to clone.
 #[derive(Clone)]
 #[doc(alias = "IReactorFromThreads")]
-pub struct Remote(pub(super) Arc<Shared>);
+pub struct Remote {
+    pub(super) shared: Arc<Shared>,
+    /// Held by those who may wake the reactor, and not by the reactor itself: a driver can tell whether anybody may.
+    pub(super) waker: Waker,
+}
 
 /// What threads share with the reactor.
 pub(crate) struct Shared {
     calls: Mutex<VecDeque<RemoteCall>>,
-    /// Whether there may be calls: looked at each turn, without the lock.
+    /// Whether there may be calls, or tasks that were woken: looked at each turn, without the lock.
     pending: AtomicBool,
     /// Whether the reactor is gone.
     gone: AtomicBool,
-    waker: Waker,
     thread: ThreadId,
     /// Tasks that were woken.
     pub(super) woken: Woken,
 }
 
 impl Shared {
-    pub(super) fn new(waker: Waker) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             calls: Mutex::default(),
             pending: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            waker,
             thread: std::thread::current().id(),
             woken: Woken::default(),
         }
@@ -47,17 +49,19 @@ impl Shared {
         self.pending.load(Ordering::Acquire)
     }
 
+    /// There is something for the next turn.
+    pub(super) fn set_pending(&self) {
+        self.pending.store(true, Ordering::Release);
+    }
+
     /// Takes all calls that have come in.
     pub(super) fn take(&self) -> VecDeque<RemoteCall> {
         self.pending.store(false, Ordering::Release);
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Wakes the reactor, unless it is this thread that runs it.
-    pub(super) fn nudge(&self) {
-        if std::thread::current().id() != self.thread {
-            (self.waker)();
-        }
+    pub(super) fn is_this_thread(&self) -> bool {
+        std::thread::current().id() == self.thread
     }
 
     pub(super) fn set_gone(&self) {
@@ -71,14 +75,14 @@ impl Remote {
     /// waits. May be called from any thread, and before the reactor runs. If the reactor is gone, `f` is dropped unheard.
     #[doc(alias = "callFromThread")]
     pub fn call(&self, f: impl FnOnce(&Reactor) + Send + 'static) {
-        if self.0.gone.load(Ordering::Acquire) {
+        if self.shared.gone.load(Ordering::Acquire) {
             return;
         }
         let f: RemoteCall = Box::new(f);
-        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).push_back(f);
+        self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).push_back(f);
         // Whoever finds the flag set knows that another has woken the reactor, or will.
-        if !self.0.pending.swap(true, Ordering::AcqRel) {
-            (self.0.waker)();
+        if !self.shared.pending.swap(true, Ordering::AcqRel) {
+            (self.waker)();
         }
     }
 
@@ -93,7 +97,7 @@ impl Remote {
     /// Whether the present thread is the reactor's.
     #[doc(alias = "isInIOThread")]
     pub fn is_reactor_thread(&self) -> bool {
-        std::thread::current().id() == self.0.thread
+        self.shared.is_this_thread()
     }
 
     /// Runs `f` in the reactor's thread and waits for the answer it gives to the [`Reply`]; at once or later, when a result arrives.

@@ -60,13 +60,18 @@ impl Woken {
 struct TaskWaker {
     id: u64,
     shared: Weak<Shared>,
+    driver: crate::driver::Waker,
 }
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.shared.upgrade() {
             shared.woken.push(self.id);
-            shared.nudge();
+            shared.set_pending();
+            // The thread that runs the reactor looks for itself.
+            if !shared.is_this_thread() {
+                (self.driver)();
+            }
         }
     }
 }
@@ -95,7 +100,9 @@ impl Reactor {
         });
         let task: Task = Box::pin(async move { resolver.resolve(future.await) });
         self.0.tasks.borrow_mut().places.insert(id, Some(task));
+        self.0.todo.set(self.0.todo.get() | Inner::TASKS);
         self.0.shared.woken.push(id);
+        self.0.shared.set_pending();
         deferred
     }
 }
@@ -104,12 +111,16 @@ impl Inner {
     /// Polls the next task that was woken. Answers whether there was one.
     pub(super) fn run_woken(&self) -> bool {
         if !self.shared.woken.any() {
+            if self.tasks.borrow().is_empty() {
+                self.todo.set(self.todo.get() & !Self::TASKS);
+            }
             return false;
         }
         let Some(id) = self.shared.woken.pop() else { return false };
         let place = self.tasks.borrow_mut().places.get_mut(&id).and_then(Option::take);
         let Some(mut task) = place else { return true };
-        let waker = Waker::from(Arc::new(TaskWaker { id, shared: Arc::downgrade(&self.shared) }));
+        let (shared, driver) = (Arc::downgrade(&self.shared), self.driver().waker());
+        let waker = Waker::from(Arc::new(TaskWaker { id, shared, driver }));
         let polled = guard(|| task.as_mut().poll(&mut Context::from_waker(&waker)));
         let over = match &polled {
             Ok(poll) => poll.is_ready(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
 use super::{Reactor, Turn};
 use crate::driver::{Completion, Handle};
@@ -13,8 +14,12 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`RunError::AlreadyRunning`] if it runs, [`RunError::Driver`] if the driver can no longer wait.
+    /// [`RunError::AlreadyRunning`] if it runs, [`RunError::Nested`] from inside a callback if it does not, [`RunError::Driver`] if the driver can
+    /// no longer wait.
     pub fn run(&self) -> Result<(), RunError> {
+        if self.0.lifecycle.stage() == Stage::Idle && self.0.is_inside() {
+            return Err(RunError::Nested);
+        }
         self.start()?;
         while self.turn(None)? == Turn::Continue {}
         Ok(())
@@ -44,9 +49,14 @@ impl Reactor {
     #[doc(alias = "iterate")]
     pub fn turn(&self, timeout: Option<Duration>) -> Result<Turn, RunError> {
         let inner = &self.0;
-        let Some(mut scratch) = inner.scratch.take() else { return Err(RunError::Nested) };
+        if inner.is_inside() {
+            return Err(RunError::Nested);
+        }
+        inner.in_turn.set(true);
+        let mut scratch = inner.scratch.take();
         let result = self.turn_with(timeout, &mut scratch);
-        *inner.scratch.borrow_mut() = Some(scratch);
+        inner.scratch.set(scratch);
+        inner.in_turn.set(false);
         inner.lend(&[]);
         if result.is_err() {
             inner.lifecycle.set(Stage::Idle);
@@ -57,6 +67,16 @@ impl Reactor {
     /// The moment at which a turn has something to do even if nothing is reported: the earliest deadline, or the start of time if work waits
     /// already; `None` if there is neither.
     pub fn next_wakeup(&self) -> Option<Time> {
+        let errand = self.0.driver().deadline();
+        match (self.next_work(), errand) {
+            (Some(work), Some(errand)) => Some(work.min(errand)),
+            (work, errand) => work.or(errand),
+        }
+    }
+
+    /// The same without what the driver itself has to do, which it knows.
+    #[inline]
+    fn next_work(&self) -> Option<Time> {
         if self.0.is_busy() {
             return Some(Time::ZERO);
         }
@@ -66,11 +86,12 @@ impl Reactor {
 
     fn turn_with(&self, timeout: Option<Duration>, scratch: &mut [u8]) -> Result<Turn, RunError> {
         let inner = &self.0;
-        inner.settle();
-        self.run_calls();
+        if inner.is_busy() {
+            inner.settle();
+            self.run_calls();
+        }
         self.run_timers();
-        self.stop_if_asked();
-        if let Some(turn) = self.over() {
+        if let Some(turn) = self.stop_if_asked() {
             return Ok(turn);
         }
 
@@ -83,7 +104,9 @@ impl Reactor {
             let completion = inner.driver().next(scratch);
             match completion {
                 Some(Completion::Received { conn, len }) => {
-                    self.received(conn, scratch.get(..len).unwrap_or_default());
+                    if let Some(bytes) = scratch.get(..len) {
+                        self.received(conn, bytes);
+                    }
                 }
                 Some(completion) => self.dispatch(completion, scratch),
                 None => break,
@@ -91,8 +114,7 @@ impl Reactor {
         }
         inner.flush_dirty();
         inner.settle();
-        self.stop_if_asked();
-        Ok(self.over().unwrap_or(Turn::Continue))
+        Ok(self.stop_if_asked().unwrap_or(Turn::Continue))
     }
 
     /// Whether the loop has ended.
@@ -109,14 +131,23 @@ impl Reactor {
         Some(Turn::Stopped)
     }
 
-    fn stop_if_asked(&self) {
+    /// Begins to stop if somebody has asked for it, and tells if the loop is over.
+    #[inline]
+    fn stop_if_asked(&self) -> Option<Turn> {
+        if self.0.is_waiting(Inner::ENDING) { self.end() } else { None }
+    }
+
+    #[cold]
+    fn end(&self) -> Option<Turn> {
         let lifecycle = &self.0.lifecycle;
-        if lifecycle.take_stop_request() {
+        self.0.unset_waiting(Inner::ENDING);
+        if lifecycle.take_stop_request() && lifecycle.stage() != Stage::Crashed {
             // A reactor that is still starting has its startup cut short.
             lifecycle.set(Stage::Stopping);
             self.fire(Event::Shutdown);
             self.0.settle();
         }
+        self.over()
     }
 
     fn wait_until(&self, timeout: Option<Duration>) -> Option<Time> {
@@ -124,7 +155,7 @@ impl Reactor {
             return Some(Time::ZERO);
         }
         let limit = timeout.map(|timeout| self.now() + timeout);
-        match (self.next_wakeup(), limit) {
+        match (self.next_work(), limit) {
             (Some(wakeup), Some(limit)) => Some(wakeup.min(limit)),
             (wakeup, limit) => wakeup.or(limit),
         }
@@ -139,11 +170,13 @@ impl Reactor {
             calls.extend(remote.into_iter().map(|call| -> super::Call { call }));
         }
         let present = inner.calls.borrow().len();
+        inner.unset_waiting(Inner::CALLS);
         for _ in 0..present {
             let Some(call) = inner.calls.borrow_mut().pop_front() else { break };
             guard_quietly("call", || call(self));
             inner.settle();
         }
+        debug_assert!(inner.calls.borrow().is_empty() || inner.is_waiting(Inner::CALLS));
     }
 
     /// Timers that are due; those set meanwhile wait for the next turn.

@@ -113,7 +113,7 @@ impl Net {
         let port = match bind.map_or(0, |addr| addr.port()) {
             0 => {
                 let taken = OsError::new(ErrorKind::AddrNotAvailable);
-                state.ephemeral_port(|_| true).ok_or(ConnectFault::Connect(taken))?
+                state.ephemeral_port().ok_or(ConnectFault::Connect(taken))?
             }
             port => {
                 let listening = state.stream_ports.contains_key(&port) && !options.reuse_address;
@@ -158,7 +158,7 @@ impl Net {
             };
         }
         for _ in 0..=u16::MAX {
-            let Some(port) = self.hosts[host as usize].ephemeral_port(|_| true) else { break };
+            let Some(port) = self.hosts[host as usize].ephemeral_port() else { break };
             addr.set_port(port);
             if is_free(self, addr) {
                 return Ok(addr);

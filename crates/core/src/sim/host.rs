@@ -218,13 +218,13 @@ impl HostState {
         }
     }
 
-    /// The next ephemeral port that nothing uses and that pleases.
-    pub(super) fn ephemeral_port(&mut self, pleases: impl Fn(u16) -> bool) -> Option<u16> {
+    /// The next ephemeral port that no stream uses.
+    pub(super) fn ephemeral_port(&mut self) -> Option<u16> {
         for _ in FIRST_EPHEMERAL..=LAST_EPHEMERAL {
             let port = self.next_port;
             self.next_port = if port == LAST_EPHEMERAL { FIRST_EPHEMERAL } else { port + 1 };
             let used = self.used_ports.contains_key(&port) || self.stream_ports.contains_key(&port);
-            if !used && pleases(port) {
+            if !used {
                 return Some(port);
             }
         }

@@ -61,7 +61,7 @@ pub(crate) mod flag {
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 =
         CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST | HAS_OUTPUT | LAYERED | PULL;
-    /// What makes a write do nothing.
+    /// What makes a write do nothing, unless a producer is registered that the close waits for.
     pub(crate) const NO_WRITE: u32 = CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST;
     /// What takes received bytes off the short way to the protocol.
     pub(crate) const SLOW_READ: u32 = PAUSED | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;

@@ -1,6 +1,8 @@
 //! The way of a stream's bytes through its layers. Output waits until the callback that wrote it has ended, so that all of it passes
 //! at once; what waits keeps its order with layers that were added meanwhile.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use super::head::{Head, flag};
 use crate::driver::Close;
 use crate::failure::Failure;
@@ -41,8 +43,12 @@ impl Head {
     pub(super) fn look_at_layers(&self, f: &mut dyn FnMut(&Layers)) {
         if self.has(flag::LAYERED) {
             let layers = self.extra(|extra| std::mem::take(&mut extra.layers));
-            f(&layers);
+            // Put back even if `f` panics: without them the connection would go on in plain text.
+            let looked = self.reactor.inside(|| catch_unwind(AssertUnwindSafe(|| f(&layers))));
             self.extra(|extra| extra.layers = layers);
+            if let Err(payload) = looked {
+                resume_unwind(payload);
+            }
         }
     }
 

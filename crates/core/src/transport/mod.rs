@@ -35,7 +35,7 @@ impl Transport {
 
     /// Sends bytes. They leave in the order written: what one callback writes leaves in one system call where it can, right after the
     /// callback for its own connection, at the end of the turn for others. Dropped silently once the connection is closing
-    /// or lost, or its write side is.
+    /// or lost, or its write side is; but while a close waits for a registered producer, what is written still leaves.
     #[inline]
     pub fn write(&self, bytes: &[u8]) {
         self.0.write(bytes);

@@ -184,17 +184,19 @@ impl Inner {
         }
         self.todo.set(todo & !Self::QUICK);
         let Quick { owner, start, len } = self.quick.get();
-        let bytes = lent.get(start..start + len).unwrap_or_default();
-        let sent = self.driver().send_now(owner, bytes);
-        if sent != Some(len) {
-            self.flush_slowly(owner, bytes, sent.unwrap_or(0));
+        if let Some(bytes) = lent.get(start..start + len) {
+            let sent = self.driver().send_now(owner, bytes);
+            if sent != Some(len) {
+                self.flush_slowly(bytes, sent.unwrap_or(0));
+            }
         }
     }
 
     /// Of a quick cork only so many bytes have left.
     #[cold]
     #[inline(never)]
-    fn flush_slowly(&self, owner: Handle, bytes: &[u8], sent: usize) {
+    fn flush_slowly(&self, bytes: &[u8], sent: usize) {
+        let owner = self.quick.get().owner;
         let rest = bytes.get(sent..).unwrap_or_default();
         let sent = self.driver().send(owner, Outgoing::Lent(rest));
         if sent != Sent::Now(rest.len()) {
@@ -315,7 +317,12 @@ impl Head {
     }
 
     fn write_slow(&self, bytes: &[u8]) {
-        if self.has(flag::NO_WRITE) {
+        // A close that waits for a producer waits for what it writes.
+        let closed = match self.has(flag::PRODUCER) {
+            true => flag::WRITE_CLOSED | flag::LOST,
+            false => flag::NO_WRITE,
+        };
+        if self.has(closed) {
             return;
         }
         if self.has(flag::LAYERED) {

@@ -63,6 +63,7 @@ impl<P: Protocol> Stream<P> {
     }
 
     #[cold]
+    #[inline(never)]
     fn panicked(&self, callback: &str, message: Rc<str>) {
         let protocol = self.type_name();
         let peer = self.head.peer_addr();
@@ -128,6 +129,40 @@ impl<P: Protocol> Stream<P> {
         self.head.reactor().driver().receive(self.head.handle(), false);
         self.tell(me, &Told::ReadLost);
         self.close_if_both_ended();
+    }
+
+    /// The end of the stream that waited for a resume, or for another protocol, is told.
+    fn end_was_held(&self, me: &Transport) {
+        if !self.head.has(flag::READ_CLOSED) {
+            self.end_of_stream(me);
+        } else if !self.head.has(flag::CLOSING | flag::LOST) {
+            self.tell(me, &Told::ReadLost);
+            self.close_if_both_ended();
+        }
+    }
+
+    /// Another protocol takes over.
+    fn hand_over(&self, me: &Transport, next: Box<dyn AnyProtocol>) {
+        // Only called from the loop, when no callback is on the stack.
+        let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+        self.head.set_successor((*next).protocol_type());
+        // The slot stays borrowed, so that nobody reaches the next one before it is told that the connection is its own.
+        let old = std::mem::replace(&mut *slot, Slot::Gone);
+        self.say_farewell(me, old, &CloseReason::Upgraded);
+        if self.head.has(flag::LOST) {
+            drop(slot);
+            return guard_quietly("drop", || drop(next));
+        }
+        *slot = Slot::Next(next);
+        drop(slot);
+        self.tell(me, &Told::Made);
+        if self.head.has(flag::READ_CLOSED) {
+            // The end of the stream is told to the one who is in charge from now on, too: after the bytes before it.
+            self.head.set(flag::END_HELD);
+        }
+        if self.head.has(flag::HELD | flag::END_HELD) {
+            self.head.after(After::Held(self.head.handle()));
+        }
     }
 
     fn close_if_both_ended(&self) {
@@ -275,23 +310,13 @@ impl<P: Protocol> EngineStream for Stream<P> {
                     self.give(me, &held);
                     self.head.reactor().flush_lent(&held);
                 }
-                if self.head.has(flag::END_HELD) && !self.head.has(flag::PAUSED | flag::HELD) {
+                // Bytes that were just given back do not hold up the end: nothing else would bring it.
+                if self.head.has(flag::END_HELD) && !self.head.has(flag::PAUSED) {
                     self.head.unset(flag::END_HELD);
-                    self.end_of_stream(me);
+                    self.end_was_held(me);
                 }
             }
-            After::Upgrade(_, next) => {
-                self.head.set_successor((*next).protocol_type());
-                let old = self.replace(Slot::Next(next));
-                self.say_farewell(me, old, &CloseReason::Upgraded);
-                self.tell(me, &Told::Made);
-                if self.head.has(flag::HELD | flag::END_HELD) {
-                    self.head.after(After::Held(self.head.handle()));
-                } else if self.head.has(flag::READ_CLOSED) {
-                    // The end of the stream is told to the one who is in charge from now on, too.
-                    self.tell(me, &Told::ReadLost);
-                }
-            }
+            After::Upgrade(_, next) => self.hand_over(me, next),
             After::Producer(_, ask) => {
                 let Some(producer) = self.head.producer_for(ask) else { return };
                 let result = guard(|| match ask {
@@ -451,19 +476,23 @@ impl<P: Protocol> RawTransport for Stream<P> {
         if self.head.has(flag::LOST) {
             return Entered::Gone;
         }
-        let result = {
-            let Ok(mut slot) = self.slot.try_borrow_mut() else { return Entered::Busy };
+        let entered = self.head.reactor().inside(|| {
+            let Ok(mut slot) = self.slot.try_borrow_mut() else { return Err(Entered::Busy) };
             let protocol: &mut dyn Any = match &mut *slot {
                 Slot::First(protocol) => protocol,
                 Slot::Next(protocol) => protocol.as_any_mut(),
-                Slot::Gone => return Entered::Gone,
+                Slot::Gone => return Err(Entered::Gone),
             };
-            guard(|| f(protocol))
-        };
-        if let Err(message) = result {
-            self.panicked("with", message);
+            Ok(guard(|| f(protocol)))
+        });
+        match entered {
+            Ok(Ok(())) => Entered::Done,
+            Ok(Err(message)) => {
+                self.panicked("with", message);
+                Entered::Done
+            }
+            Err(entered) => entered,
         }
-        Entered::Done
     }
 
     fn soon(&self, f: Box<dyn FnOnce()>) {

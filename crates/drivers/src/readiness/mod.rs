@@ -24,6 +24,7 @@ use marline_core::driver::{
     JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
 };
 use marline_core::{Addr, Time};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -139,6 +140,34 @@ impl<S: Selector> Readiness<S> {
         self.at += 1;
         self.read_done = false;
         self.share = port::SHARE;
+    }
+
+    /// A receive brought no bytes: says so if that is the end, or goes on.
+    #[cold]
+    #[inline(never)]
+    fn ended_or_next(&mut self, errno: Option<Errno>, scratch: &mut [u8]) -> Option<Completion> {
+        let conn = self.selector.ready(self.at)?.handle();
+        self.advance();
+        let ended = self.read_ended(conn, errno.map_or(Ok(()), Err));
+        if ended.is_some() { ended } else { self.next_of_any(scratch) }
+    }
+
+    /// The next completion, of whatever kind.
+    #[inline(never)]
+    fn next_of_any(&mut self, scratch: &mut [u8]) -> Option<Completion> {
+        while let Some(ready) = self.selector.ready(self.at) {
+            let completion = self.dispatch(ready, scratch);
+            if completion.is_some() {
+                return completion;
+            }
+        }
+        if self.has_nothing_more() { None } else { self.beside_events() }
+    }
+
+    /// Whether all that the last wait collected has been reported.
+    #[inline]
+    fn has_nothing_more(&self) -> bool {
+        self.selector.ready(self.at).is_none() && self.notices.is_empty() && !self.background.any()
     }
 
     /// Everything but bytes that arrive.
@@ -277,35 +306,26 @@ impl<S: Selector> Driver for Readiness<S> {
         Ok(())
     }
 
+    /// Bytes that arrive: nearly all events there are. Whatever else it may be is out of line, for this would pay for the registers it needs.
     #[inline]
     fn next(&mut self, scratch: &mut [u8]) -> Option<Completion> {
-        while let Some(ready) = self.selector.ready(self.at) {
-            // Bytes that arrive: nearly all events there are, so nothing else is done here.
-            if ready.only_readable() {
-                let conn = ready.handle();
-                if let Some(entry) = self.table.get(conn)
-                    && entry.kind == Kind::Stream
-                    && entry.reads()
-                    && let Some(fd) = entry.fd()
-                {
-                    let received = recv(fd, &mut *scratch, RecvFlags::empty());
-                    self.at += 1;
-                    match received {
-                        Ok((len, _)) if len > 0 => return Some(Completion::Received { conn, len }),
-                        ended => {
-                            if let Some(end) = self.read_ended(conn, ended.map(|_| ())) {
-                                return Some(end);
-                            }
-                            continue;
-                        }
-                    }
-                }
+        if let Some(ready) = self.selector.ready(self.at)
+            && ready.only_readable()
+            && let conn = ready.handle()
+            && let Some(entry) = self.table.get(conn)
+            && entry.is_open_for_bytes()
+            && let Some(fd) = entry.fd()
+        {
+            let received = recv(fd, &mut *scratch, RecvFlags::empty());
+            if let Ok((len, _)) = received
+                && len > 0
+            {
+                self.at += 1;
+                return Some(Completion::Received { conn, len });
             }
-            if let Some(completion) = self.dispatch(ready, scratch) {
-                return Some(completion);
-            }
+            return self.ended_or_next(received.err(), scratch);
         }
-        if self.notices.is_empty() && !self.background.any() { None } else { self.beside_events() }
+        if self.has_nothing_more() { None } else { self.next_of_any(scratch) }
     }
 
     fn listen(&mut self, addr: &Addr, options: &ListenOptions) -> Result<(Handle, Addr), OsError> {

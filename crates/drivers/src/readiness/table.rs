@@ -186,6 +186,26 @@ impl Entry {
         self.want.has(Interest::READ) && !self.marks.any(Marks::ENDED.both(Marks::BROKEN))
     }
 
+    /// Whether it is a stream that bytes may be reported for; one comparison for what nearly all events need to know.
+    #[inline]
+    pub(super) fn is_open_for_bytes(&self) -> bool {
+        let state = u32::from_le_bytes([
+            self.want.bits() as u8,
+            // In no way part of the answer, but the four lie side by side and are fetched at once.
+            self.armed.0,
+            self.marks.0,
+            self.kind as u8,
+        ]);
+        let mask = u32::from_le_bytes([
+            Interest::READ.bits() as u8,
+            0,
+            Marks::ENDED.0 | Marks::BROKEN.0,
+            u8::MAX,
+        ]);
+        let open = u32::from_le_bytes([Interest::READ.bits() as u8, 0, 0, Kind::Stream as u8]);
+        state & mask == open
+    }
+
     /// What the selector should be told.
     pub(super) fn wanted(&self) -> Armed {
         let marks = self.marks;

@@ -31,8 +31,7 @@ fn an_accepted_connection_knows_both_addresses() {
 fn what_is_accepted_has_the_delay_of_its_port() {
     each(|mut bench| {
         for no_delay in [true, false] {
-            let mut options = ListenOptions::default();
-            options.no_delay = no_delay;
+            let options = ListenOptions { no_delay, ..ListenOptions::default() };
             let (port, addr) = bench.listen_on("127.0.0.1:0", &options);
             let _peer = TcpStream::connect(addr).unwrap();
             let conn = accepted(&mut bench, port);
@@ -103,8 +102,7 @@ fn an_address_in_use_is_an_error_at_once() {
 #[test]
 fn ports_that_both_say_so_share_an_address() {
     each(|mut bench| {
-        let mut options = ListenOptions::default();
-        options.reuse_port = true;
+        let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
         let (_, addr) = bench.listen_on("127.0.0.1:0", &options);
         let (other, _) = bench.listen_on(&addr.to_string(), &options);
         assert_eq!(bench.driver.local_addr(other), Some(addr.into()));
@@ -119,8 +117,7 @@ fn an_ipv6_port_takes_ipv4_only_if_told_to() {
             return;
         }
         for only_v6 in [true, false] {
-            let mut options = ListenOptions::default();
-            options.only_v6 = only_v6;
+            let options = ListenOptions { only_v6, ..ListenOptions::default() };
             let (port, addr) = bench.listen_on("[::]:0", &options);
             let six = TcpStream::connect(("::1", addr.port())).unwrap();
             let conn = accepted(&mut bench, port);

@@ -464,9 +464,7 @@ fn reset(peer: TcpStream) {
 }
 
 fn with_bind(addr: &str) -> ConnectOptions {
-    let mut options = ConnectOptions::default();
-    options.bind = Some(ip(addr));
-    options
+    ConnectOptions { bind: Some(ip(addr)), ..ConnectOptions::default() }
 }
 
 /// Bytes in which a gap or a repetition shows.

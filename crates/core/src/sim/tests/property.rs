@@ -69,12 +69,11 @@ fn random_world(seed: u64, with_faults: bool) -> Run {
     let mut idle = 0;
     while idle < 4 {
         let mut active = false;
-        for at in 0..nodes.len() {
+        for (at, node) in nodes.iter_mut().enumerate() {
             let step =
                 Duration::from_micros(rng.below(3000) * u64::from(idle == 0) + 2_000_000 * idle);
-            while let Some(completion) = nodes[at].next_within(step) {
+            while let Some(completion) = node.next_within(step) {
                 active = true;
-                let node = &mut nodes[at];
                 match completion {
                     Completion::Accepted { conn, .. } => {
                         let peer = node.driver.peer_addr(conn).unwrap().ip().unwrap();
@@ -126,7 +125,7 @@ fn random_world(seed: u64, with_faults: bool) -> Run {
                     other => panic!("{other:?}"),
                 }
                 if let Some((conn, _)) = done_end(&ends, at) {
-                    nodes[at].driver.close(conn, Close::Graceful);
+                    node.driver.close(conn, Close::Graceful);
                     ends.remove(&(at, conn));
                 }
             }

@@ -132,6 +132,8 @@ struct Attempt {
     addrs: RefCell<std::vec::IntoIter<Addr>>,
     handle: Cell<Option<Handle>>,
     timer: Cell<Option<Key>>,
+    /// The look-up of its name that it waits for.
+    lookup: Cell<Option<u64>>,
     /// Taken when it is over.
     done: Cell<Option<Outcome>>,
     site: &'static Location<'static>,
@@ -152,6 +154,7 @@ impl Attempt {
             addrs: RefCell::default(),
             handle: Cell::new(None),
             timer: Cell::new(None),
+            lookup: Cell::new(None),
             done: Cell::new(Some(done)),
             site,
         });
@@ -170,22 +173,37 @@ impl Attempt {
             }
             Kind::Name(name, port) => {
                 let (this, port) = (Rc::clone(&attempt), *port);
-                inner.resolve_then(
+                let lookup = inner.resolve_then(
                     name,
-                    Box::new(move |resolved| match resolved {
-                        Ok(ips) => {
-                            let addrs: Vec<_> =
-                                ips.into_iter().map(|ip| Addr::from((ip, port))).collect();
-                            *this.addrs.borrow_mut() = addrs.into_iter();
-                            this.try_next(ConnectCause::NoRoute);
+                    Box::new(move |resolved| {
+                        this.resolved();
+                        match resolved {
+                            Ok(ips) => {
+                                let addrs: Vec<_> =
+                                    ips.into_iter().map(|ip| Addr::from((ip, port))).collect();
+                                *this.addrs.borrow_mut() = addrs.into_iter();
+                                this.try_next(ConnectCause::NoRoute);
+                            }
+                            Err(error) => this.finish(Err(ConnectCause::UnknownName(error))),
                         }
-                        Err(error) => this.finish(Err(ConnectCause::UnknownName(error))),
                     }),
                 );
+                attempt.lookup.set(Some(lookup));
+                let source = Rc::clone(&attempt) as Rc<dyn Source>;
+                inner.resolving.borrow_mut().insert(lookup, source);
             }
             Kind::Unreadable(_) => attempt.finish(Err(ConnectCause::Address)),
         }
         attempt
+    }
+
+    /// It does not wait for a look-up any more.
+    fn resolved(&self) {
+        if let Some(lookup) = self.lookup.take() {
+            let this = self.inner.resolving.borrow_mut().remove(&lookup);
+            drop(this);
+            drop(self.inner.forget_job(lookup));
+        }
     }
 
     /// Tries the next address. `cause` is what the one before failed of.
@@ -225,6 +243,7 @@ impl Attempt {
             let timer = self.inner.timers.borrow_mut().cancel(key);
             drop(timer);
         }
+        self.resolved();
         let destination = self.destination.to_string();
         let result = match result {
             Ok(handle) => Ok((handle, destination)),

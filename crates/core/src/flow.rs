@@ -47,14 +47,26 @@ pub fn pipe(
         b.unregister_producer();
         return Err(error);
     }
-    a.upgrade(Relay { to: b.clone() }, a_rest);
-    b.upgrade(Relay { to: a.clone() }, b_rest);
+    a.upgrade(Relay { to: b.clone(), told: false }, a_rest);
+    b.upgrade(Relay { to: a.clone(), told: false }, b_rest);
     Ok(())
 }
 
 /// One direction of a pipe.
 struct Relay {
     to: Transport,
+    /// Whether it was told the end of its own connection.
+    told: bool,
+}
+
+/// One that never took over, for its connection had ended before, ends the other's.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if !self.told {
+            self.to.unregister_producer();
+            self.to.abort_connection();
+        }
+    }
 }
 
 impl Protocol for Relay {
@@ -68,6 +80,7 @@ impl Protocol for Relay {
     }
 
     fn connection_lost(&mut self, _transport: &Transport, reason: &CloseReason) {
+        self.told = true;
         if matches!(reason, CloseReason::Upgraded) {
             return;
         }

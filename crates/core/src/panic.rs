@@ -15,7 +15,12 @@ pub(crate) fn guard<R>(f: impl FnOnce() -> R) -> Result<R, Rc<str>> {
 #[cold]
 #[inline(never)]
 fn text(payload: Box<dyn Any + Send>) -> Rc<str> {
-    message(&*payload).into()
+    let text = message(&*payload).into();
+    // A payload is the user's, too: it may panic when it is dropped, and what that panics with is not dropped at all.
+    if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(worse);
+    }
+    text
 }
 
 /// Calls user code of which nobody but the log waits to hear.

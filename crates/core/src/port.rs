@@ -275,7 +275,10 @@ impl<F: Factory> AnyPort for Listener<F> {
             return deferred;
         }
         let (deferred, resolver) = Deferred::new();
-        self.stopping.set(Some(vec![resolver]));
+        // Opened anew and stopped again before the first stop was told: both are told together.
+        let mut waiting = self.stopping.take().unwrap_or_default();
+        waiting.push(resolver);
+        self.stopping.set(Some(waiting));
         self.end(CloseReason::Done);
         deferred
     }

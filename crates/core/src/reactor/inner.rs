@@ -10,7 +10,7 @@ use super::after::After;
 use super::lifecycle::Lifecycle;
 use super::remote::Shared;
 use super::signals::Signals;
-use super::source::{Entry, Open};
+use super::source::{Entry, Open, Source};
 use super::task::Tasks;
 use super::work::JobQueue;
 use super::{Call, Reactor};
@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     pub(super) lifecycle: Lifecycle,
     pub(super) signals: Signals,
     pub(super) jobs: RefCell<BTreeMap<u64, Job>>,
+    /// Attempts to connect that wait for a name, and so have no place in the table, by the number of the look-up.
+    pub(crate) resolving: RefCell<BTreeMap<u64, Rc<dyn Source>>>,
     pub(super) job_queue: JobQueue,
     pub(super) tasks: RefCell<Tasks>,
     /// Bytes received lie here; taken out for a turn.
@@ -108,6 +110,7 @@ impl Inner {
             lifecycle: Lifecycle::default(),
             signals: Signals::default(),
             jobs: RefCell::default(),
+            resolving: RefCell::default(),
             job_queue: JobQueue::default(),
             tasks: RefCell::default(),
             scratch: Cell::new(vec![0; SCRATCH].into_boxed_slice()),
@@ -199,7 +202,9 @@ impl Inner {
 
     fn entries(&self) -> Vec<Entry> {
         let table = self.table.borrow();
-        table.iter().filter(|entry| !matches!(entry, Entry::Vacant)).cloned().collect()
+        let placed = table.iter().filter(|entry| !matches!(entry, Entry::Vacant)).cloned();
+        let resolving = self.resolving.borrow();
+        placed.chain(resolving.values().cloned().map(Entry::Other)).collect()
     }
 
     pub(super) fn open(&self) -> Vec<Open> {

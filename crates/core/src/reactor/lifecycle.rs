@@ -103,9 +103,13 @@ type Trigger = Box<dyn FnOnce(&Reactor, Box<dyn FnOnce()>)>;
 #[derive(Default)]
 struct Triggers {
     phases: [VecDeque<(u64, Trigger)>; 3],
-    /// Deferreds of *before* that are waited for, while it is fired.
-    waiting: Option<Rc<Cell<usize>>>,
+    /// Its present firing.
+    firing: Option<Firing>,
 }
+
+/// One firing of an event: how many Deferreds of *before* it waits for. A crash, or the stop of a reactor that is still starting, cuts a
+/// firing short: what had not run is left for the next.
+type Firing = Rc<Cell<usize>>;
 
 /// A trigger could not be removed: it has run, was removed before, or is another reactor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +146,34 @@ impl Lifecycle {
         matches!(self.stage.get(), Stage::Starting | Stage::Running | Stage::Stopping)
     }
 
+    fn is_firing(&self, event: Event) -> bool {
+        self.events.borrow().get(&event).is_some_and(|triggers| triggers.firing.is_some())
+    }
+
+    fn is_this_firing(&self, event: Event, firing: &Firing) -> bool {
+        let events = self.events.borrow();
+        let present = events.get(&event).and_then(|triggers| triggers.firing.as_ref());
+        present.is_some_and(|present| Rc::ptr_eq(present, firing))
+    }
+
+    /// Begins to fire an event, unless it is being fired.
+    fn begin_firing(&self, event: Event, firing: &Firing) -> bool {
+        let mut events = self.events.borrow_mut();
+        let triggers = events.entry(event).or_default();
+        if triggers.firing.is_some() {
+            return false;
+        }
+        triggers.firing = Some(Rc::clone(firing));
+        true
+    }
+
+    /// Ends the firing of an event, if it is being fired.
+    pub(super) fn end_firing(&self, event: Event) {
+        if let Some(triggers) = self.events.borrow_mut().get_mut(&event) {
+            triggers.firing = None;
+        }
+    }
+
     pub(super) fn take_stop_request(&self) -> bool {
         self.stop_requested.replace(false)
     }
@@ -169,6 +201,8 @@ impl Reactor {
     pub fn crash(&self) {
         if self.0.lifecycle.is_started() {
             self.0.lifecycle.set(Stage::Crashed);
+            self.0.lifecycle.end_firing(Event::Startup);
+            self.0.lifecycle.end_firing(Event::Shutdown);
             self.0.set_waiting(Inner::ENDING);
         }
     }
@@ -183,8 +217,7 @@ impl Reactor {
     #[doc(alias = "callWhenRunning")]
     pub fn call_when_running(&self, f: impl FnOnce(&Self) + 'static) {
         if self.is_running() {
-            let reactor = self.clone();
-            self.0.after(After::Call(Box::new(move || f(&reactor))));
+            self.after_callback(f);
         } else {
             self.add_trigger(Phase::After, Event::Startup, f);
         }
@@ -235,9 +268,11 @@ impl Reactor {
     /// nothing hangs on does nothing.
     #[doc(alias = "fireSystemEvent")]
     pub fn fire_event(&self, event: Event) {
+        if self.0.lifecycle.is_firing(event) {
+            return;
+        }
         if self.0.is_inside() {
-            let reactor = self.clone();
-            self.0.after(After::Call(Box::new(move || reactor.fire(event))));
+            self.after_callback(move |reactor| reactor.fire(event));
         } else {
             self.0.inside(|| {
                 self.fire(event);
@@ -246,60 +281,72 @@ impl Reactor {
         }
     }
 
+    /// Calls `f` at the end of the present callback. Keeps no handle: with a reactor that is dropped before, so is the call.
+    fn after_callback(&self, f: impl FnOnce(&Self) + 'static) {
+        let inner = Rc::downgrade(&self.0);
+        self.0.after(After::Call(Box::new(move || {
+            if let Some(inner) = inner.upgrade().filter(|inner| !inner.shared.is_gone()) {
+                f(&Self::from_inner(&inner));
+            }
+        })));
+    }
+
     /// Fires an event from the loop.
     pub(super) fn fire(&self, event: Event) {
-        let waiting = Rc::new(Cell::new(1));
-        {
-            let mut events = self.0.lifecycle.events.borrow_mut();
-            let triggers = events.entry(event).or_default();
-            if triggers.waiting.is_some() {
-                return;
-            }
-            triggers.waiting = Some(Rc::clone(&waiting));
+        let firing: Firing = Rc::new(Cell::new(1));
+        if !self.0.lifecycle.begin_firing(event, &firing) {
+            return;
         }
-        while let Some(trigger) = self.next_trigger(event, Phase::Before) {
-            waiting.set(waiting.get() + 1);
-            let (waiting, inner) = (Rc::clone(&waiting), Rc::downgrade(&self.0));
+        while let Some(trigger) = self.next_trigger(event, Phase::Before, &firing) {
+            firing.set(firing.get() + 1);
+            let (waited, inner) = (Rc::clone(&firing), Rc::downgrade(&self.0));
             let done = move || {
-                waiting.set(waiting.get() - 1);
-                if waiting.get() == 0
-                    && let Some(inner) = inner.upgrade()
+                waited.set(waited.get() - 1);
+                if waited.get() == 0
+                    && let Some(inner) = inner.upgrade().filter(|inner| !inner.shared.is_gone())
                 {
                     // Not from inside whoever fired the Deferred.
-                    let reactor = Self::from_inner(&inner);
-                    inner.after(After::Call(Box::new(move || reactor.finish_event(event))));
+                    Self::from_inner(&inner)
+                        .after_callback(move |reactor| reactor.finish_event(event, &waited));
                 }
             };
             trigger(self, Box::new(done));
         }
-        waiting.set(waiting.get() - 1);
-        if waiting.get() == 0 {
-            self.finish_event(event);
+        firing.set(firing.get() - 1);
+        if firing.get() == 0 {
+            self.finish_event(event, &firing);
         }
     }
 
     /// Nothing more to wait for: *during* and *after*.
-    fn finish_event(&self, event: Event) {
+    fn finish_event(&self, event: Event, firing: &Firing) {
+        let lifecycle = &self.0.lifecycle;
+        if !lifecycle.is_this_firing(event, firing) {
+            return;
+        }
         match event {
             Event::Startup => self.0.started(),
             Event::Shutdown => self.0.shut_down(),
             Event::Custom(_) => {}
         }
         for phase in [Phase::During, Phase::After] {
-            while let Some(trigger) = self.next_trigger(event, phase) {
+            while let Some(trigger) = self.next_trigger(event, phase, firing) {
                 trigger(self, Box::new(|| {}));
             }
         }
-        if let Some(triggers) = self.0.lifecycle.events.borrow_mut().get_mut(&event) {
-            triggers.waiting = None;
-        }
-        if event == Event::Shutdown {
-            self.0.ended();
+        if lifecycle.is_this_firing(event, firing) {
+            lifecycle.end_firing(event);
+            if event == Event::Shutdown {
+                self.0.ended();
+            }
         }
     }
 
     /// Takes one trigger at a time, so that those that follow can still be removed.
-    fn next_trigger(&self, event: Event, phase: Phase) -> Option<Trigger> {
+    fn next_trigger(&self, event: Event, phase: Phase, firing: &Firing) -> Option<Trigger> {
+        if !self.0.lifecycle.is_this_firing(event, firing) {
+            return None;
+        }
         let mut events = self.0.lifecycle.events.borrow_mut();
         let (_, trigger) = events.get_mut(&event)?.phases[phase as usize].pop_front()?;
         Some(trigger)
@@ -324,7 +371,8 @@ impl Inner {
             self.set_waiting(Self::ENDING);
         }
         self.close_sources(&CloseReason::Stopped);
-        self.driver().stop_workers();
+        self.end_jobs();
+        self.settle();
     }
 
     /// *After shutdown* is over.

@@ -144,8 +144,12 @@ impl Reactor {
     #[doc(alias = "disconnectAll")]
     pub fn close_all(&self) {
         if self.0.is_inside() {
-            let inner = Rc::clone(&self.0);
-            self.0.after(After::Call(Box::new(move || inner.close_all())));
+            let inner = Rc::downgrade(&self.0);
+            self.0.after(After::Call(Box::new(move || {
+                if let Some(inner) = inner.upgrade() {
+                    inner.close_all();
+                }
+            })));
         } else {
             self.0.inside(|| self.0.close_all());
         }
@@ -171,9 +175,9 @@ impl Drop for Reactor {
         }
         // Farewells may make and drop handles of their own: those are not the last.
         self.0.handles.set(1);
+        self.0.shared.set_gone();
         self.0.inside(|| self.0.close_all());
         drop(self.0.take_triggers());
-        self.0.shared.set_gone();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::ThreadId;
 
 use super::Reactor;
@@ -21,9 +21,18 @@ pub struct Remote {
     pub(super) waker: Waker,
 }
 
+/// Calls of other threads.
+#[derive(Default)]
+struct Calls {
+    /// Each with whether its thread waits for the answer.
+    queue: VecDeque<(RemoteCall, bool)>,
+    /// The reactor waits for threads: none of them may wait for it.
+    refusing: bool,
+}
+
 /// What threads share with the reactor.
 pub(crate) struct Shared {
-    calls: Mutex<VecDeque<RemoteCall>>,
+    calls: Mutex<Calls>,
     /// Whether there may be calls, or tasks that were woken: looked at each turn, without the lock.
     pending: AtomicBool,
     /// Whether the reactor is gone.
@@ -55,13 +64,32 @@ impl Shared {
     }
 
     /// Takes all calls that have come in.
-    pub(super) fn take(&self) -> VecDeque<RemoteCall> {
+    pub(super) fn take(&self) -> VecDeque<(RemoteCall, bool)> {
         self.pending.store(false, Ordering::Release);
-        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.calls().queue)
+    }
+
+    /// As long as this is on, a thread that would wait for the reactor is told that it waits in vain; so are those that wait already.
+    pub(super) fn refuse_blocking(&self, refuse: bool) {
+        let mut calls = self.calls();
+        calls.refusing = refuse;
+        let (waiting, others): (VecDeque<_>, _) =
+            calls.queue.drain(..).partition(|(_, waits)| refuse && *waits);
+        calls.queue = others;
+        drop(calls);
+        drop(waiting);
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_this_thread(&self) -> bool {
         std::thread::current().id() == self.thread
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     pub(super) fn set_gone(&self) {
@@ -75,11 +103,20 @@ impl Remote {
     /// waits. May be called from any thread, and before the reactor runs. If the reactor is gone, `f` is dropped unheard.
     #[doc(alias = "callFromThread")]
     pub fn call(&self, f: impl FnOnce(&Reactor) + Send + 'static) {
+        self.push(Box::new(f), false);
+    }
+
+    fn push(&self, f: RemoteCall, waits: bool) {
         if self.shared.gone.load(Ordering::Acquire) {
             return;
         }
-        let f: RemoteCall = Box::new(f);
-        self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).push_back(f);
+        let mut calls = self.shared.calls();
+        if calls.refusing && waits {
+            drop(calls);
+            return drop(f);
+        }
+        calls.queue.push_back((f, waits));
+        drop(calls);
         // Whoever finds the flag set knows that another has woken the reactor, or will.
         if !self.shared.pending.swap(true, Ordering::AcqRel) {
             (self.waker)();
@@ -121,7 +158,7 @@ impl Remote {
             return Err(BlockingError::ReactorThread);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.call(move |reactor| f(reactor, Reply(sender)));
+        self.push(Box::new(move |reactor| f(reactor, Reply(sender))), true);
         receiver.recv().map_err(|_| BlockingError::Dropped)
     }
 }

@@ -76,6 +76,14 @@ impl Reactor {
     }
 }
 
+impl Signals {
+    fn subscriber(&self, number: i32, id: u64) -> Option<Subscriber> {
+        let subscribers = self.subscribers.borrow();
+        let (_, f) = subscribers.get(&number)?.iter().find(|(known, _)| *known == id)?;
+        Some(Rc::clone(f))
+    }
+}
+
 impl Inner {
     pub(super) fn install_signals(&self) {
         self.signals.last.set(None);
@@ -110,8 +118,8 @@ impl Inner {
     }
 
     pub(super) fn signalled(self: &Rc<Self>, number: i32) {
-        let subscribers: Vec<Subscriber> = match self.signals.subscribers.borrow().get(&number) {
-            Some(list) => list.iter().map(|(_, f)| Rc::clone(f)).collect(),
+        let subscribers: Vec<u64> = match self.signals.subscribers.borrow().get(&number) {
+            Some(list) => list.iter().map(|(id, _)| *id).collect(),
             None => Vec::new(),
         };
         let reactor = Reactor::from_inner(self);
@@ -121,8 +129,11 @@ impl Inner {
             // A second signal while it stops changes nothing.
             let _ = reactor.stop();
         }
-        for f in subscribers {
-            guard_quietly("signal", || f(&reactor, number));
+        for id in subscribers {
+            // One may have ended another's subscription.
+            if let Some(f) = self.signals.subscriber(number, id) {
+                guard_quietly("signal", || f(&reactor, number));
+            }
         }
     }
 }

@@ -143,6 +143,7 @@ impl Reactor {
         self.0.unset_waiting(Inner::ENDING);
         if lifecycle.take_stop_request() && lifecycle.stage() != Stage::Crashed {
             // A reactor that is still starting has its startup cut short.
+            lifecycle.end_firing(Event::Startup);
             lifecycle.set(Stage::Stopping);
             self.fire(Event::Shutdown);
             self.0.settle();
@@ -167,7 +168,7 @@ impl Reactor {
         if inner.shared.is_pending() {
             let remote = inner.shared.take();
             let mut calls = inner.calls.borrow_mut();
-            calls.extend(remote.into_iter().map(|call| -> super::Call { call }));
+            calls.extend(remote.into_iter().map(|(call, _)| -> super::Call { call }));
         }
         let present = inner.calls.borrow().len();
         inner.unset_waiting(Inner::CALLS);

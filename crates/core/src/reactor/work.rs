@@ -53,7 +53,7 @@ impl Reactor {
         });
         self.0.jobs.borrow_mut().insert(id.0, answer);
         let job: crate::driver::Job = Box::new(move || Box::new(f()));
-        if self.0.lifecycle.is_started() {
+        if self.is_running() {
             self.0.begin(id, job);
         } else {
             self.0.job_queue.waiting.borrow_mut().push_back((id, job));
@@ -105,7 +105,8 @@ impl From<crate::deferred::Interrupt> for OsError {
 pub(crate) type Resolved = Box<dyn FnOnce(Result<Vec<IpAddr>, OsError>)>;
 
 impl Inner {
-    pub(crate) fn resolve_then(self: &Rc<Self>, name: &str, then: Resolved) {
+    /// Looks a name up; `then` is told from the loop. Answers the number of the look-up.
+    pub(crate) fn resolve_then(self: &Rc<Self>, name: &str, then: Resolved) -> u64 {
         let id = self.job_queue.id();
         let begun = self.driver().resolve(id, name);
         match begun {
@@ -120,6 +121,12 @@ impl Inner {
             }
             Err(error) => self.after(super::after::After::Call(Box::new(move || then(Err(error))))),
         }
+        id.0
+    }
+
+    /// Nobody waits for the answer to a look-up any more. What waited is dropped by the caller, outside the borrow.
+    pub(crate) fn forget_job(&self, id: u64) -> Option<super::inner::Job> {
+        self.jobs.borrow_mut().remove(&id)
     }
 
     /// Begins the jobs that waited for the reactor to run.
@@ -139,6 +146,22 @@ impl Inner {
                     answer(Answer::Panicked(text));
                 })));
             }
+        }
+    }
+
+    /// Ends the workers and waits for them. Jobs that were not begun are dropped, and whoever waits for one hears so; so does a job that waits for
+    /// the reactor, which would be for ever.
+    pub(super) fn end_jobs(&self) {
+        self.shared.refuse_blocking(true);
+        self.driver().stop_workers();
+        self.shared.refuse_blocking(false);
+        let jobs = self.jobs.take();
+        for (id, job) in jobs {
+            let answer = self.driver().take_answer(JobId(id));
+            guard_quietly("job", || match answer {
+                Some(answer) => job(answer),
+                None => drop(job),
+            });
         }
     }
 

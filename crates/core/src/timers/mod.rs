@@ -1,6 +1,7 @@
 //! The queue of timers: values that come due, in order. It has no clock and calls nobody: time
 //! comes in as a number of nanoseconds, values go out one at a time. `slab.rs` keeps the timers,
-//! `wheel.rs` the far part of the queue; here are the near part, which is in order, and the rules.
+//! `wheel.rs` lists those of the far part of the queue; here are the near part, which is in order,
+//! and the rules.
 
 mod slab;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, fmt, mem};
 
 use self::slab::{End, Slab, Standing};
 pub(crate) use self::slab::{Key, State};
-use self::wheel::{Entry, Wheel};
+use self::wheel::Wheel;
 
 /// Timers with a value each.
 ///
@@ -25,12 +26,13 @@ use self::wheel::{Entry, Wheel};
 /// # Cost
 ///
 /// Adding, cancelling, and setting a deadline are amortised O(1), or O(log n) where the deadline is
-/// nearer than the next slot of the wheel; putting off a timer writes two words. Each timer is
-/// sorted once, among its slot, shortly before it is due. A cancelled timer's entry stays in the
-/// queue until it is met, or until such entries are the greater part of a slot. After a burst,
-/// memory is given back: at once in the queue; of the timers themselves a little at the end of each
-/// turn, when `pop_due` has no more to give, down to the highest slot in use, and but for eight
-/// bytes each, which remember how they ended.
+/// nearer than the next slot of the wheel; putting off a timer writes two words. A far timer is a
+/// node in a list, and nothing else is written for it: bytes are what adding costs most of all. Each
+/// timer is sorted once, among its slot, shortly before it is due. A cancelled one leaves its node
+/// in the list, or its entry in the near part, until that is met, or until such are the greater
+/// part. After a burst, memory is given back: at once in the near part; of the nodes a little at the
+/// end of each turn, when `pop_due` has no more to give, down to the highest one in use, and but
+/// for four bytes each, which remember how they ended.
 pub(crate) struct Timers<T> {
     slab: Slab<T>,
     wheel: Wheel,
@@ -75,33 +77,43 @@ impl<T> Timers<T> {
     ///
     /// # Panics
     ///
-    /// If 2^32 - 1 timers are pending.
+    /// If nearly 2^32 timers are pending.
     pub(crate) fn insert(&mut self, deadline: u64, value: T) -> Key {
         let seq = self.next_seq();
-        let key = self.slab.insert(deadline, seq, value);
-        self.schedule(Entry { deadline, seq, index: key.index });
+        self.work.add(1);
+        let slot = self.wheel.covers(deadline).then(|| self.wheel.open(deadline));
+        let key = self.slab.insert(deadline, seq, value, slot);
+        if slot.is_none() {
+            self.come_early(Entry { deadline, seq, index: key.index });
+        }
         key
     }
 
     /// Takes a timer back, with its value, or returns `None` if it is not pending.
     pub(crate) fn cancel(&mut self, key: Key) -> Option<T> {
-        let live = self.slab.remove(key, End::Cancelled)?;
-        self.note_stale(live.entry_deadline);
-        Some(live.value)
+        let (value, queued) = self.slab.cancel(key)?;
+        if queued {
+            self.note_stale();
+        } else if self.slab.is_littered() {
+            self.work.add(self.wheel.sweep(&mut self.slab));
+        }
+        Some(value)
     }
 
     /// Schedules a timer anew, at an earlier or later time, or returns false if it is not pending.
     pub(crate) fn set_deadline(&mut self, key: Key, deadline: u64) -> bool {
         let seq = self.seq;
-        let Some(live) = self.slab.get_mut(key) else { return false };
+        let Some(node) = self.slab.get_mut(key) else { return false };
         self.seq += 1;
-        live.deadline = deadline;
-        live.seq = seq;
-        if deadline < live.entry_deadline {
-            let old = mem::replace(&mut live.entry_deadline, deadline);
-            self.slab.represent(key.index, seq);
-            self.note_stale(old);
-            self.schedule(Entry { deadline, seq, index: key.index });
+        node.seq = seq;
+        let old = mem::replace(&mut node.deadline, deadline);
+        if deadline < old {
+            if !self.slab.unlink(key.index) {
+                self.slab.leave(key.index);
+                self.note_stale();
+            }
+            self.enqueue(Entry { deadline, seq, index: key.index });
+            self.look_at_crowd();
         }
         true
     }
@@ -134,7 +146,7 @@ impl<T> Timers<T> {
             self.settle();
             let Some(entry) = self.first() else {
                 if self.pull(now).is_none() {
-                    self.wheel.skip(self.now);
+                    self.wheel.skip(self.now, &self.slab);
                     self.slab.trim(TRIM);
                     return None;
                 }
@@ -146,8 +158,7 @@ impl<T> Timers<T> {
             }
             self.drop_first();
             if entry.seq < before {
-                let (key, live) = self.slab.remove_at(entry.index, End::Called)?;
-                return Some((key, live.value));
+                return self.slab.evict(entry.index, End::Called);
             }
             self.held_from = self.held_from.min(entry.seq);
             self.held.push(Reverse(entry));
@@ -156,11 +167,9 @@ impl<T> Timers<T> {
 
     /// Cancels all, and hands back their values in no order.
     pub(crate) fn drain(&mut self) -> Vec<(Key, T)> {
-        let drained = (0..self.slab.extent() as u32)
-            .rev()
-            .filter_map(|index| self.slab.remove_at(index, End::Cancelled))
-            .map(|(key, live)| (key, live.value))
-            .collect();
+        let indices = (0..self.slab.extent() as u32).rev();
+        let drained = indices.filter_map(|index| self.slab.evict(index, End::Cancelled)).collect();
+        self.work.add(self.wheel.sweep(&mut self.slab));
         self.near = Vec::new();
         self.early = BinaryHeap::new();
         self.held = BinaryHeap::new();
@@ -168,7 +177,7 @@ impl<T> Timers<T> {
         self.stale = 0;
         self.crowd = CROWD;
         self.wheel = Wheel::new();
-        self.wheel.skip(self.now);
+        self.wheel.skip(self.now, &self.slab);
         drained
     }
 
@@ -186,13 +195,13 @@ impl<T> Timers<T> {
     /// Returns the value of a timer, if it is pending.
     #[cfg(test)]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        Some(&self.slab.get(key)?.value)
+        self.slab.get(key)?.value.as_ref()
     }
 
     /// Returns the value of a timer, if it is pending.
     #[cfg(test)]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        Some(&mut self.slab.get_mut(key)?.value)
+        self.slab.get_mut(key)?.value.as_mut()
     }
 
     /// Tells if a timer waits, or how it ended.
@@ -212,7 +221,7 @@ impl<T> Timers<T> {
 
     /// Returns the pending timers, with their deadlines, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, u64, &T)> {
-        self.slab.iter().map(|(key, live)| (key, live.deadline, &live.value))
+        self.slab.iter()
     }
 
     const fn next_seq(&mut self) -> u64 {
@@ -221,30 +230,34 @@ impl<T> Timers<T> {
         seq
     }
 
-    fn schedule(&mut self, entry: Entry) {
-        self.enqueue(entry);
+    /// Lets `entry` stand for its timer, which is in no list: as a place in one, or in the heap.
+    fn enqueue(&mut self, entry: Entry) {
+        self.work.add(1);
+        if self.wheel.covers(entry.deadline) {
+            self.wheel.push(entry.deadline, entry.index, &mut self.slab);
+        } else {
+            self.slab.enter(entry.index, entry.seq);
+            self.early.push(Reverse(entry));
+        }
+    }
+
+    /// Apart, to keep `insert` short.
+    #[inline(never)]
+    fn come_early(&mut self, entry: Entry) {
+        self.early.push(Reverse(entry));
+        self.look_at_crowd();
+    }
+
+    fn look_at_crowd(&mut self) {
         if self.early.len() >= self.crowd {
             self.rewind();
         }
     }
 
-    fn enqueue(&mut self, entry: Entry) {
-        self.work.add(1);
-        if self.wheel.covers(entry.deadline) {
-            self.wheel.push(entry);
-        } else {
-            self.early.push(Reverse(entry));
-        }
-    }
-
-    /// Counts an entry as stale, wherever it is.
-    fn note_stale(&mut self, deadline: u64) {
-        let slab = &self.slab;
-        if self.wheel.covers(deadline) {
-            self.work.add(self.wheel.note_stale(deadline, |entry| slab.owns(entry)));
-            return;
-        }
+    /// Counts one more stale entry in the near part.
+    fn note_stale(&mut self) {
         self.stale += 1;
+        let slab = &self.slab;
         let len = self.near.len() + self.early.len() + self.held.len();
         if self.stale >= GARBAGE && self.stale > len / 2 {
             self.work.add(len);
@@ -344,9 +357,11 @@ impl<T> Timers<T> {
     /// Takes the wheel's earliest slot over into `near`, which is empty, if any of it may be due at
     /// `until`.
     fn pull(&mut self, until: u64) -> Option<()> {
-        let slab = &self.slab;
-        let count = self.wheel.pull(until, &mut self.near, |entry| slab.awaits(entry))?;
+        let count = self.wheel.pull(until, &mut self.near, &mut self.slab)?;
         self.work.add(count);
+        if self.near.len() < self.near.capacity() / 4 {
+            self.near.shrink_to(GARBAGE.max(2 * self.near.len()));
+        }
         self.order_near();
         Some(())
     }
@@ -373,13 +388,15 @@ impl<T> Timers<T> {
         if self.now >= self.wheel.limit() || self.near.len() > most {
             return;
         }
-        let Some(count) = self.wheel.rewind(self.now, most) else { return };
+        let Some(count) = self.wheel.rewind(self.now, most, &mut self.slab) else { return };
         self.work.add(count + most + self.near.len());
         let near = mem::take(&mut self.near).into_iter();
         let early = mem::take(&mut self.early).into_vec().into_iter().map(|entry| entry.0);
         for entry in near.chain(early) {
-            if self.slab.owns(&entry) {
-                self.enqueue(entry);
+            match self.slab.meet(&entry) {
+                Standing::Current => self.enqueue(entry),
+                Standing::Moved(entry) => self.enqueue(entry),
+                Standing::Stale => {}
             }
         }
         let (held, slab) = (&mut self.held, &self.slab);
@@ -387,6 +404,15 @@ impl<T> Timers<T> {
         self.stale = 0;
         self.crowd = CROWD.max(2 * self.early.len());
     }
+}
+
+/// Stands for a timer in the near part. The order is that of firing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    deadline: u64,
+    /// Also names the entry: no two have the same.
+    seq: u64,
+    index: u32,
 }
 
 impl<T> fmt::Debug for Timers<T> {

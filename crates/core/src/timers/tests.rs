@@ -1,6 +1,6 @@
 //! The queue against a sorted list, at random; then what a random test would not find.
 
-use super::{GARBAGE, Key, State, Timers};
+use super::{GARBAGE, Key, State, Timers, Wheel};
 
 const MS: u64 = 1_000_000;
 const S: u64 = 1000 * MS;
@@ -294,11 +294,13 @@ fn deadlines_centuries_away_are_kept_apart() {
 fn draining_cancels_all_and_hands_back_each_value() {
     let mut timers = Timers::new();
     let keys: Vec<Key> = (0..5000).map(|i| timers.insert(i * MS, i)).collect();
+    let last = timers.insert(S, 5000);
+    assert_eq!(timers.cancel(last), Some(5000));
     assert!(timers.pop_due(0, u64::MAX).is_some());
     let mut drained: Vec<u64> = timers.drain().into_iter().map(|(_, value)| value).collect();
     drained.sort_unstable();
     assert_eq!(drained, (1..5000).collect::<Vec<_>>());
-    assert!(timers.is_empty() && timers.next_deadline().is_none());
+    assert!(timers.is_empty() && timers.next_deadline().is_none() && entries(&timers) == 0);
     assert_eq!(timers.state(keys[0]), State::Called);
     assert_eq!(timers.state(keys[4999]), State::Cancelled);
     timers.insert(7, 7);
@@ -316,8 +318,7 @@ fn entries_of_cancelled_timers_are_never_the_greater_part_for_long() {
             let key = timers.insert(random.below(spread), ());
             timers.cancel(key);
         }
-        // At most 32 a slot in up to 512 slots that are too little to sweep, 2048 of the wheel in
-        // all.
+        // So few that a sweep is not worth it.
         assert!(entries(&timers) <= 2 * (2048 + GARBAGE), "{spread}: {}", entries(&timers));
     }
 }
@@ -339,7 +340,7 @@ fn memory_is_given_back_after_a_burst() {
         for _ in 0..=100_000 / super::TRIM {
             assert!(timers.pop_due(60 * S, u64::MAX).is_none());
         }
-        let room = timers.near.capacity() + timers.early.capacity() + timers.wheel.capacity();
+        let room = timers.near.capacity() + timers.early.capacity() + timers.held.capacity();
         assert!(room <= 10_000, "{room}");
         assert!(timers.slab.extent() <= 1024, "{}", timers.slab.extent());
         // How they ended is not forgotten.
@@ -416,15 +417,39 @@ fn a_crowd_in_front_of_the_wheel_is_handed_back_to_it() {
 }
 
 #[test]
-fn a_slot_is_swept_by_itself() {
-    let (mut timers, mut random) = (Timers::new(), Random(7));
-    for _ in 0..10_000 {
-        timers.insert(86_400 * S + random.below(1000), 0);
+fn sweeping_out_cancelled_timers_keeps_the_order_of_a_sorted_list() {
+    for seed in 0..20 {
+        let mut random = Random(seed);
+        let (mut timers, mut model) = (Timers::new(), Model::default());
+        let mut keys = Vec::new();
+        for _ in 0..7000 {
+            insert(&mut timers, &mut model, &mut keys, random.below(100 * S));
+        }
+        for i in 0..6000 {
+            let key = keys.swap_remove(random.below(keys.len() as u64) as usize);
+            assert_eq!(timers.cancel(key).is_some(), model.remove(key));
+            if i % 10 == 0 {
+                let key = keys[random.below(keys.len() as u64) as usize];
+                let deadline = random.below(200 * S);
+                assert!(model.remove(key) && timers.set_deadline(key, deadline));
+                model.insert(deadline, key);
+            }
+            if i % 1000 == 0 {
+                assert_eq!(timers.next_deadline(), model.pending.first().map(|&(d, ..)| d));
+            }
+        }
+        // Swept, and the room used again.
+        assert!(entries(&timers) <= 1000 + 2048 + 2 * GARBAGE, "{}", entries(&timers));
+        assert!(timers.work.done < 20 * 7000, "{}", timers.work.done);
+        for _ in 0..3000 {
+            insert(&mut timers, &mut model, &mut keys, random.below(100 * S));
+        }
+        assert_eq!(timers.slab.extent(), 7000);
+        let expected = std::iter::from_fn(|| model.pop_due(u64::MAX, u64::MAX));
+        let popped = std::iter::from_fn(|| timers.pop_due(u64::MAX, u64::MAX).map(|(key, _)| key));
+        assert!(popped.eq(expected), "seed {seed}");
+        assert_eq!(entries(&timers), 0);
     }
-    let keys: Vec<Key> = (0..1000).map(|_| timers.insert(60 * S, 0)).collect();
-    assert!(keys.iter().all(|&key| timers.cancel(key).is_some()));
-    assert!(entries(&timers) <= 10_000 + 32, "{}", entries(&timers));
-    assert_eq!(timers.wheel.len(), entries(&timers));
 }
 
 #[test]
@@ -515,5 +540,5 @@ fn pop_all<T>(timers: &mut Timers<T>, now: u64) -> Vec<T> {
 }
 
 fn entries<T>(timers: &Timers<T>) -> usize {
-    timers.near.len() + timers.early.len() + timers.held.len() + timers.wheel.len()
+    timers.near.len() + timers.early.len() + timers.held.len() + Wheel::len(&timers.slab)
 }

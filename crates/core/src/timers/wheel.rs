@@ -1,72 +1,65 @@
-//! The far part of the queue: entries in slots that get wider with distance, unsorted. Each level
-//! has 64 slots; one slot of a level is as wide as all of the level below. What is nearer than the
-//! wheel's limit, and all sorting, is in `mod.rs`.
+//! The far part of the queue: lists of timers for stretches of time that get wider with distance,
+//! unsorted. Each level has 64 slots; one slot of a level is as wide as all of the level below.
+//! What is nearer than the wheel's limit, and all sorting, is in `mod.rs`; the lists are those of
+//! `slab.rs`.
 
-/// Stands for a timer in the queue. The order is that of firing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Entry {
-    pub(super) deadline: u64,
-    /// Also names the entry: no two have the same.
-    pub(super) seq: u64,
-    pub(super) index: u32,
-}
+use super::{Entry, slab::Slab};
 
-/// The slot of an entry is given by its deadline and the limit alone: the level by the highest
-/// digit (of six bits) in which they differ, the slot by the deadline's digit there. So the lowest
-/// slot of the lowest level occupied holds the earliest entries, and a cancelled timer's entry can
-/// be counted where it is without looking for it.
+/// The slot of a deadline is given by it and the limit alone: the level by the highest digit (of
+/// six bits) in which they differ, the slot by the deadline's digit there. So the lowest slot of
+/// the lowest level occupied holds the earliest timers. A timer put off stays in its slot until
+/// that is pulled, and so does one that was cancelled, unless a sweep comes first.
 pub(super) struct Wheel {
     /// Everything in the wheel is later than this. Its low `TICK` bits are ones.
     limit: u64,
+    /// Slots that have been filled; they may be empty again.
     occupied: [u64; LEVELS],
-    slots: Box<[Slot]>,
-    len: usize,
-    stale: usize,
 }
 
 impl Wheel {
-    pub(super) fn new() -> Self {
-        let slots = std::iter::repeat_with(Slot::default).take(LEVELS * SLOTS).collect();
-        Self { limit: LOW, occupied: [0; LEVELS], slots, len: 0, stale: 0 }
+    pub(super) const fn new() -> Self {
+        Self { limit: LOW, occupied: [0; LEVELS] }
     }
 
-    /// Adds an entry that the wheel covers.
-    pub(super) fn push(&mut self, entry: Entry) {
-        let at = self.place(entry.deadline);
-        self.occupied[at / SLOTS] |= 1 << (at % SLOTS);
-        self.slots[at].entries.push(entry);
-        self.len += 1;
-    }
-
-    /// Notes that an entry with this deadline is stale. Drops the stale ones of a slot, or of all,
-    /// once they are the greater part; `owns` tells which are not. Returns how many entries it
-    /// looked at.
-    pub(super) fn note_stale(&mut self, deadline: u64, owns: impl Fn(&Entry) -> bool) -> usize {
+    /// Notes that a timer with this deadline, which the wheel covers, comes in. Returns its slot:
+    /// it is to be put into the [`list`] of that.
+    #[inline]
+    pub(super) const fn open(&mut self, deadline: u64) -> usize {
         let at = self.place(deadline);
-        self.stale += 1;
-        let slot = &mut self.slots[at];
-        slot.stale += 1;
-        if slot.stale >= LITTLE && slot.stale > slot.entries.len() / 2 {
-            return self.sweep(at, &owns);
-        }
-        if self.stale < SLOTS * LITTLE || self.stale <= self.len / 2 {
-            return 0;
-        }
-        (0..self.slots.len()).map(|at| self.sweep(at, &owns)).sum()
+        self.occupied[at / SLOTS] |= 1 << (at % SLOTS);
+        at
     }
 
-    /// Moves the limit beyond the earliest entries, if those may be due at `until`, and hands them
-    /// over in no order: they are put into `into`, which must be empty, less those that `owns`
-    /// denies. `into` may stay empty. Returns how many entries it looked at, or `None` if there is
-    /// none as early as that.
-    pub(super) fn pull(
+    /// Puts a timer in that the wheel covers.
+    #[inline]
+    pub(super) fn push<T>(&mut self, deadline: u64, index: u32, slab: &mut Slab<T>) {
+        slab.link(list(self.open(deadline), index), index);
+    }
+
+    /// Buries the dead, and puts all others where they belong by now. Returns how many nodes it
+    /// looked at: all there are, in the order of memory, for following lists is slow.
+    #[cold]
+    pub(super) fn sweep<T>(&mut self, slab: &mut Slab<T>) -> usize {
+        slab.detach_all();
+        self.occupied = [0; LEVELS];
+        for index in (0..slab.extent() as u32).rev() {
+            if slab.is_listed(index) && !slab.bury(index) {
+                self.push(slab.entry(index).deadline, index, slab);
+            }
+        }
+        slab.extent()
+    }
+
+    /// Moves the limit beyond the earliest timers, if those may be due at `until`, and hands them
+    /// over in no order: entries that stand for them are put into `into`. It may stay empty.
+    /// Returns how many timers it looked at, or `None` if there is none as early as that.
+    pub(super) fn pull<T>(
         &mut self,
         until: u64,
         into: &mut Vec<Entry>,
-        owns: impl Fn(&Entry) -> bool,
+        slab: &mut Slab<T>,
     ) -> Option<usize> {
-        let level = self.occupied.iter().position(|&bits| bits != 0)?;
-        let digit = self.occupied[level].trailing_zeros() as usize;
+        let (level, digit) = self.earliest(slab)?;
         let shift = TICK + BITS * level as u32;
         // Above the level, the digits are the limit's.
         let above = self.limit.checked_shr(shift + BITS).unwrap_or(0);
@@ -75,67 +68,69 @@ impl Wheel {
             return None;
         }
         let at = level * SLOTS + digit;
-        let slot = &mut self.slots[at];
-        let count = slot.entries.len();
+        let whole = level == 0 || Self::count(at, slab, FEW + 1) <= FEW;
+        self.limit = start | if whole { (1 << shift) - 1 } else { LOW };
         self.occupied[level] &= !(1 << digit);
-        self.len -= count;
-        let stale = std::mem::take(&mut slot.stale);
-        if level == 0 || count <= FEW {
-            std::mem::swap(&mut slot.entries, into);
-            slot.give_back();
-            into.retain(owns);
-            self.stale -= count - into.len();
-            self.limit = start | ((1 << shift) - 1);
-            return Some(count);
-        }
-        self.limit = start | LOW;
-        let entries = std::mem::take(&mut slot.entries);
-        // Looking at each timer is worth its price only where many are gone.
-        let filter = stale > count / 8;
-        for entry in entries {
-            if filter && !owns(&entry) {
-                self.stale -= 1;
-            } else if self.covers(entry.deadline) {
-                self.push(entry);
-            } else if owns(&entry) {
-                into.push(entry);
-            } else {
-                self.stale -= 1;
+        let mut count = 0;
+        let mut nodes: [Option<u32>; WAYS] =
+            std::array::from_fn(|way| slab.detach(at * WAYS + way));
+        // Side by side, so that waiting for one node does not hold up the others.
+        while nodes != [None; WAYS] {
+            for node in &mut nodes {
+                let Some(index) = *node else { continue };
+                *node = slab.next(index);
+                count += 1;
+                if slab.bury(index) {
+                    continue;
+                }
+                let entry = slab.entry(index);
+                if self.covers(entry.deadline) {
+                    self.push(entry.deadline, index, slab);
+                } else {
+                    slab.enter(index, entry.seq);
+                    into.push(entry);
+                }
             }
         }
         Some(count)
     }
 
     /// Moves the limit back to `to`, which is earlier, unless that would move more than `most`
-    /// entries. Returns how many it moved.
-    pub(super) fn rewind(&mut self, to: u64, most: usize) -> Option<usize> {
+    /// timers. Returns how many it moved.
+    pub(super) fn rewind<T>(&mut self, to: u64, most: usize, slab: &mut Slab<T>) -> Option<usize> {
         let to = to | LOW;
         // Those of the level of the first difference, and above, stay where they are.
-        let keep = Self::level(self.limit, to) * SLOTS;
-        let count = self.slots[..keep].iter().map(|slot| slot.entries.len()).sum();
-        if count > most {
-            return None;
-        }
-        self.limit = to;
-        self.len -= count;
-        for at in 0..keep {
-            let slot = std::mem::take(&mut self.slots[at]);
-            self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
-            for entry in slot.entries {
-                self.push(entry);
+        let keep = Self::level(self.limit, to);
+        let mut moved = Vec::new();
+        for list in 0..keep * SLOTS * WAYS {
+            let mut node = slab.first(list);
+            while let Some(index) = node {
+                if moved.len() == most {
+                    return None;
+                }
+                moved.push(index);
+                node = slab.next(index);
             }
         }
-        Some(count)
+        self.limit = to;
+        self.occupied[..keep].fill(0);
+        for &index in &moved {
+            slab.unlink(index);
+            if !slab.bury(index) {
+                self.push(slab.entry(index).deadline, index, slab);
+            }
+        }
+        Some(moved.len())
     }
 
     /// Moves the limit up to `now` if nothing is in the way.
-    pub(super) fn skip(&mut self, now: u64) {
-        if self.len == 0 {
+    pub(super) fn skip<T>(&mut self, now: u64, slab: &Slab<T>) {
+        if self.earliest(slab).is_none() {
             self.limit = self.limit.max(now | LOW);
         }
     }
 
-    /// True if an entry with this deadline belongs here.
+    /// True if a timer with this deadline belongs here.
     pub(super) const fn covers(&self, deadline: u64) -> bool {
         deadline > self.limit
     }
@@ -144,19 +139,36 @@ impl Wheel {
         self.limit
     }
 
-    /// Entries, stale ones included.
+    /// Nodes in the lists, dead ones included.
     #[cfg(test)]
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    pub(super) fn len<T>(slab: &Slab<T>) -> usize {
+        (0..LEVELS * SLOTS).map(|at| Self::count(at, slab, usize::MAX)).sum()
     }
 
-    /// Entries there is room for.
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.slots.iter().map(|slot| slot.entries.capacity()).sum()
+    /// The level and digit of the earliest slot that is not empty.
+    fn earliest<T>(&mut self, slab: &Slab<T>) -> Option<(usize, usize)> {
+        for (level, bits) in self.occupied.iter_mut().enumerate() {
+            while *bits != 0 {
+                let digit = bits.trailing_zeros() as usize;
+                let mut lists = (level * SLOTS + digit) * WAYS..;
+                if lists.by_ref().take(WAYS).any(|list| slab.first(list).is_some()) {
+                    return Some((level, digit));
+                }
+                *bits &= *bits - 1;
+            }
+        }
+        None
     }
 
-    fn place(&self, deadline: u64) -> usize {
+    /// The nodes of a slot; it does not count further than `most`.
+    fn count<T>(at: usize, slab: &Slab<T>, most: usize) -> usize {
+        let lists = (at * WAYS..).take(WAYS);
+        let nodes = lists
+            .flat_map(|list| std::iter::successors(slab.first(list), |&index| slab.next(index)));
+        nodes.take(most).count()
+    }
+
+    const fn place(&self, deadline: u64) -> usize {
         let level = Self::level(deadline, self.limit);
         level * SLOTS + (deadline >> (TICK + BITS * level as u32)) as usize % SLOTS
     }
@@ -166,36 +178,12 @@ impl Wheel {
         let differing = (a ^ b) >> TICK | 1;
         ((63 - differing.leading_zeros()) / BITS) as usize
     }
-
-    fn sweep(&mut self, at: usize, owns: &impl Fn(&Entry) -> bool) -> usize {
-        let slot = &mut self.slots[at];
-        let before = slot.entries.len();
-        slot.entries.retain(owns);
-        slot.stale = 0;
-        let after = slot.entries.len();
-        self.len -= before - after;
-        self.stale -= before - after;
-        if after == 0 {
-            self.occupied[at / SLOTS] &= !(1 << (at % SLOTS));
-        }
-        slot.give_back();
-        before
-    }
 }
 
-#[derive(Default)]
-struct Slot {
-    entries: Vec<Entry>,
-    /// How many of them are known to be stale. Those that a wider slot passed on are not.
-    stale: usize,
-}
-
-impl Slot {
-    fn give_back(&mut self) {
-        if self.entries.capacity() > FEW && self.entries.len() < self.entries.capacity() / 4 {
-            self.entries.shrink_to(self.entries.len() * 2);
-        }
-    }
+/// The list of a slot that a node belongs to.
+#[inline]
+pub(super) const fn list(at: usize, index: u32) -> usize {
+    at * WAYS + (index.wrapping_mul(0x9e37_79b9) >> (32 - WAYS.trailing_zeros())) as usize
 }
 
 /// Deadlines that differ only in so many low bits share a slot of the lowest level: 65.5 µs.
@@ -205,7 +193,8 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 /// Enough for any deadline: 16 + 8 * 6 = 64.
 const LEVELS: usize = 8;
-/// So many entries are sorted as they are, however wide their slot.
+/// A slot has so many lists: in one, each node must be there before the next can be fetched.
+const WAYS: usize = 8;
+pub(super) const LISTS: usize = LEVELS * SLOTS * WAYS;
+/// So many timers are sorted as they are, however wide their slot.
 const FEW: usize = 64;
-/// Fewer stale entries than this are not worth a sweep.
-const LITTLE: usize = 32;

@@ -47,7 +47,7 @@ pub(crate) mod flag {
     pub(crate) const PRODUCER: u32 = 1 << 10;
     /// It is a pull producer.
     pub(crate) const PULL: u32 = 1 << 11;
-    /// The push producer was told to pause.
+    /// The push producer is to pause.
     pub(crate) const PRODUCER_PAUSED: u32 = 1 << 12;
     /// `notify_writable` was called.
     pub(crate) const WANT_WRITABLE: u32 = 1 << 13;
@@ -57,6 +57,8 @@ pub(crate) mod flag {
     pub(crate) const LAYERS_CLOSED: u32 = 1 << 15;
     /// The stream has ended above the layers, but what came before the end is still held.
     pub(crate) const END_HELD: u32 = 1 << 16;
+    /// The push producer was told to pause, and not yet to resume.
+    pub(crate) const PAUSE_TOLD: u32 = 1 << 17;
 
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 =
@@ -320,7 +322,7 @@ impl Head {
             return Err(AlreadyRegistered);
         }
         self.extra(|extra| extra.producer = Some(producer));
-        self.unset(flag::PRODUCER_PAUSED);
+        self.unset(flag::PRODUCER_PAUSED | flag::PAUSE_TOLD);
         if streaming {
             self.set(flag::PRODUCER);
             self.check_high_water();
@@ -343,14 +345,19 @@ impl Head {
         drop(producer);
     }
 
-    /// The producer, if it is still to be asked for this.
+    /// The producer, if it is still to be asked for this. (What was to be asked may be out of date, or have been meant for the one before.)
     pub(super) fn producer_for(&self, ask: Ask) -> Option<Rc<dyn Producer>> {
+        let (pause, told) = (self.has(flag::PRODUCER_PAUSED), self.has(flag::PAUSE_TOLD));
         let wanted = match ask {
-            Ask::Pause => self.has(flag::PRODUCER_PAUSED),
-            Ask::Resume => !self.has(flag::PRODUCER_PAUSED),
+            Ask::Pause => pause && !told,
+            Ask::Resume => self.has(flag::PULL) || (told && !pause),
         };
         if !wanted || !self.has(flag::PRODUCER) || self.has(flag::LOST) {
             return None;
+        }
+        match ask {
+            Ask::Pause => self.set(flag::PAUSE_TOLD),
+            Ask::Resume => self.unset(flag::PAUSE_TOLD),
         }
         self.extra(|extra| extra.producer.clone())
     }

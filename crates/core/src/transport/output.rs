@@ -327,6 +327,8 @@ impl Head {
         }
         if self.has(flag::LAYERED) {
             self.queue_for_layers(bytes);
+        } else if self.reactor.corked(self.handle) > 0 && self.reactor.cork(self.handle, bytes) {
+            // The callback wrote before it closed or registered a pull producer: these bytes leave after those.
         } else {
             self.queue(bytes);
             self.flush_soon();

@@ -338,12 +338,8 @@ impl Protocol for Dice {
 /// The program: a setup function, as every program should have one.
 fn program(reactor: &Reactor, diary: &Diary) {
     let (server, made) = (reactor.clone(), Rc::clone(diary));
-    let factory = move || Dice {
-        reactor: server.clone(),
-        diary: Rc::clone(&made),
-        name: "server",
-        left: 0,
-    };
+    let factory =
+        move || Dice { reactor: server.clone(), diary: Rc::clone(&made), name: "server", left: 0 };
     let port = reactor.listen_tcp("127.0.0.1:0", factory).unwrap();
     let client =
         Dice { reactor: reactor.clone(), diary: Rc::clone(diary), name: "client", left: 20 };

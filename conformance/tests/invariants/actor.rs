@@ -235,7 +235,8 @@ impl Tap {
                 source.transport.resume_reading();
             }
         }
-        let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.play.act(scene)));
+        let panics =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.play.act(scene)));
         if let Err(payload) = panics {
             // A producer's panic ends the connection, unless that has ended already.
             if kind != Kind::StopProducing {
@@ -284,7 +285,11 @@ pub(super) struct Xor {
 }
 
 fn turn(bytes: &[u8], place: &mut usize) -> Vec<u8> {
-    let turned = bytes.iter().enumerate().map(|(at, byte)| byte ^ ((*place + at) * 31 % 251) as u8).collect();
+    let turned = bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| byte ^ ((*place + at) * 31 % 251) as u8)
+        .collect();
     *place += bytes.len();
     turned
 }

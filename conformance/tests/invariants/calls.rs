@@ -174,14 +174,18 @@ fn lose_connection(scene: &Scene<'_>) {
     let Some(line) = scene.any_line() else { return };
     scene.play.model.borrow_mut().lose(line.end);
     line.transport.lose_connection();
-    scene.play.check(!line.transport.is_open(), || format!("end {} is open after lose_connection", line.end));
+    scene.play.check(!line.transport.is_open(), || {
+        format!("end {} is open after lose_connection", line.end)
+    });
 }
 
 fn abort_connection(scene: &Scene<'_>) {
     let Some(line) = scene.any_line() else { return };
     scene.play.model.borrow_mut().abort(line.end);
     line.transport.abort_connection();
-    scene.play.check(!line.transport.is_open(), || format!("end {} is open after abort_connection", line.end));
+    scene.play.check(!line.transport.is_open(), || {
+        format!("end {} is open after abort_connection", line.end)
+    });
 }
 
 fn lose_write_connection(scene: &Scene<'_>) {
@@ -227,10 +231,23 @@ fn register(scene: &Scene<'_>, streaming: bool) {
         let mut model = play.model.borrow_mut();
         // The one sure sign that the engine knows that the connection is lost.
         let late = line.transport.local_addr().is_none();
-        model.producers.push(Producer { end: line.end, streaming, late, unregistered: true, ..Producer::default() });
+        model.producers.push(Producer {
+            end: line.end,
+            streaming,
+            late,
+            unregistered: true,
+            ..Producer::default()
+        });
         model.producers.len() - 1
     };
-    let tap = Tap { play: Rc::clone(play), node: scene.node, id, to: line.clone(), source, _token: play.token("producer") };
+    let tap = Tap {
+        play: Rc::clone(play),
+        node: scene.node,
+        id,
+        to: line.clone(),
+        source,
+        _token: play.token("producer"),
+    };
     let registered = line.transport.register_producer(Rc::new(tap), streaming).is_ok();
     let mut model = play.model.borrow_mut();
     if registered {
@@ -243,7 +260,9 @@ fn register(scene: &Scene<'_>, streaming: bool) {
         }
     } else {
         let before = model.ends[line.end].producer;
-        model.check(before.is_some(), || format!("end {} takes no producer, and has none", line.end));
+        model.check(before.is_some(), || {
+            format!("end {} takes no producer, and has none", line.end)
+        });
     }
 }
 
@@ -341,9 +360,12 @@ fn look_at_a_transport(scene: &Scene<'_>) {
         let end = &model.ends[line.end];
         let (takes, model_paused) = (!end.closing && !end.is_dead(), end.paused);
         model.check(takes || !open, || format!("end {} is open, and was closed", line.end));
-        model.check(!open || paused == model_paused, || format!("end {}: paused {paused}", line.end));
+        model.check(!open || paused == model_paused, || {
+            format!("end {}: paused {paused}", line.end)
+        });
     }
-    let _ = (transport.pending(), transport.local_addr(), transport.peer_addr(), transport.reactor());
+    let _ =
+        (transport.pending(), transport.local_addr(), transport.peer_addr(), transport.reactor());
     let _ = (transport.set_no_delay(true), transport.no_delay());
     let _ = (transport.set_keep_alive(true), transport.keep_alive());
     let _ = (format!("{transport:?}"), transport.same(transport));
@@ -358,7 +380,13 @@ fn with(scene: &Scene<'_>) {
     let deferred = line.with(move |actor, transport| {
         let _token = token;
         let _inside = play.enter_actor(actor, "with");
-        play.act(Scene { play: &play, node, kind: Kind::With, line: Some((transport, end)), lent: &[] });
+        play.act(Scene {
+            play: &play,
+            node,
+            kind: Kind::With,
+            line: Some((transport, end)),
+            lent: &[],
+        });
     });
     scene.play.watch(scene.node, "with", deferred, |_, _| {});
 }
@@ -412,7 +440,8 @@ fn call_later(scene: &Scene<'_>) {
         model.timers.len() - 1
     };
     let delay = Duration::from_micros(play.below(3000) as u64);
-    let (node, token, dropped) = (scene.node, play.token("timer"), TimerToken(Rc::clone(&play), id));
+    let (node, token, dropped) =
+        (scene.node, play.token("timer"), TimerToken(Rc::clone(&play), id));
     let timer = reactor.call_later(delay, move |_| {
         let (_token, _dropped) = (token, dropped);
         let _inside = play.enter();
@@ -440,7 +469,9 @@ fn cancel_timer(scene: &Scene<'_>) {
         Err(NotPending::Called) => before == Timer::Called,
         Err(_) => before != Timer::Pending,
     };
-    scene.play.check(right, || format!("timer {id} was {before:?}, is {after:?}: cancel says {cancelled:?}"));
+    scene.play.check(right, || {
+        format!("timer {id} was {before:?}, is {after:?}: cancel says {cancelled:?}")
+    });
 }
 
 fn reset_timer(scene: &Scene<'_>) {
@@ -452,7 +483,9 @@ fn reset_timer(scene: &Scene<'_>) {
         1 => timer.delay(time),
         _ => timer.set_deadline(timer.deadline().unwrap_or_default() + time),
     };
-    scene.play.check(done.is_ok() == pending, || format!("timer {id}, pending {pending}: {done:?}"));
+    scene
+        .play
+        .check(done.is_ok() == pending, || format!("timer {id}, pending {pending}: {done:?}"));
 }
 
 fn call_soon(scene: &Scene<'_>) {
@@ -536,7 +569,9 @@ fn defer_to_thread(scene: &Scene<'_>) {
 /// Where the ports of this node listen.
 fn here(scene: &Scene<'_>) -> Destination {
     match &scene.here().host {
-        Some(host) if !host.addrs().is_empty() && scene.play.nodes.len() > 1 => (host.addrs()[0], 0).into(),
+        Some(host) if !host.addrs().is_empty() && scene.play.nodes.len() > 1 => {
+            (host.addrs()[0], 0).into()
+        }
         _ => "127.0.0.1:0".into(),
     }
 }
@@ -636,7 +671,13 @@ fn connector_stop(scene: &Scene<'_>) {
 fn connector_disconnect(scene: &Scene<'_>) {
     let Some(connector) = scene.play.pick(&scene.here().connectors) else { return };
     if let Some(transport) = connector.transport() {
-        let end = scene.here().lines.borrow().iter().find(|line| line.transport == transport).map(|line| line.end);
+        let end = scene
+            .here()
+            .lines
+            .borrow()
+            .iter()
+            .find(|line| line.transport == transport)
+            .map(|line| line.end);
         let Some(end) = end else { return };
         scene.play.model.borrow_mut().lose(end);
     }
@@ -652,7 +693,9 @@ fn stop_listening(scene: &Scene<'_>) {
         // It may have been cancelled, which is a random call like the others.
         if let Err(failure) = result {
             let text = failure.to_string();
-            play.check(panicked || text == "cancelled", || format!("stop_listening failed: {text}"));
+            play.check(panicked || text == "cancelled", || {
+                format!("stop_listening failed: {text}")
+            });
         }
     });
 }
@@ -721,7 +764,10 @@ fn add_trigger(scene: &Scene<'_>) {
 }
 
 fn remove_trigger(scene: &Scene<'_>) {
-    let (Some(reactor), Some(id)) = (scene.reactor(), scene.play.pick(&scene.here().triggers)) else { return };
+    let (Some(reactor), Some(id)) = (scene.reactor(), scene.play.pick(&scene.here().triggers))
+    else {
+        return;
+    };
     // It may have run.
     let _ = reactor.remove_trigger(id);
 }
@@ -760,7 +806,9 @@ fn run(scene: &Scene<'_>) {
     let Some(reactor) = scene.reactor() else { return };
     if scene.play.is_inside() && scene.kind != Kind::Deferred {
         let answer = reactor.run();
-        scene.play.check(answer.is_err(), || format!("run inside a callback ({:?}) answered", scene.kind));
+        scene.play.check(answer.is_err(), || {
+            format!("run inside a callback ({:?}) answered", scene.kind)
+        });
     }
 }
 

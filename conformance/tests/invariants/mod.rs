@@ -253,7 +253,8 @@ fn end_calmly(play: &Rc<Play>, node: usize) {
         let mut model = play.model.borrow_mut();
         model.unregister(line.end);
         model.pause(line.end, false);
-        let closes = model.peer(line.end).is_none_or(|peer| line.end <= peer || !model.is_alive(peer));
+        let closes =
+            model.peer(line.end).is_none_or(|peer| line.end <= peer || !model.is_alive(peer));
         if closes {
             model.lose(line.end);
         }
@@ -387,7 +388,9 @@ fn every_call_from_every_callback_keeps_the_promises() {
         .zip(&coverage)
         .flat_map(|(call, counts)| {
             let kinds = Kind::ALL.iter().zip(counts);
-            kinds.filter(|(kind, count)| **count == 0 && is_possible(call.name, **kind)).map(|(kind, _)| format!("{} from {kind:?}", call.name))
+            kinds
+                .filter(|(kind, count)| **count == 0 && is_possible(call.name, **kind))
+                .map(|(kind, _)| format!("{} from {kind:?}", call.name))
         })
         .collect();
     assert!(!is_whole || never.is_empty(), "never made: {never:?}");
@@ -431,14 +434,30 @@ fn survey() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     for seed in 0..to {
-        let run = match which.as_str() { "together" => on_sim_together, "epoll" => on_epoll, _ => on_sim_alone };
+        let run = match which.as_str() {
+            "together" => on_sim_together,
+            "epoll" => on_epoll,
+            _ => on_sim_alone,
+        };
         let t0 = std::time::Instant::now();
         if let Err(payload) = std::panic::catch_unwind(|| run(seed)) {
-            let text = payload.downcast_ref::<String>().cloned().unwrap_or_else(|| (*payload.downcast_ref::<&str>().unwrap()).into());
-            let line: String = text.lines().next().unwrap().chars().filter(|c| !c.is_ascii_digit()).take(150).collect();
+            let text = payload
+                .downcast_ref::<String>()
+                .cloned()
+                .unwrap_or_else(|| (*payload.downcast_ref::<&str>().unwrap()).into());
+            let line: String = text
+                .lines()
+                .next()
+                .unwrap()
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .take(150)
+                .collect();
             kinds.entry(line).or_insert((0, seed)).0 += 1;
         }
-        if t0.elapsed().as_millis() > 200 { println!("slow seed {seed} {:?}", t0.elapsed()); }
+        if t0.elapsed().as_millis() > 200 {
+            println!("slow seed {seed} {:?}", t0.elapsed());
+        }
     }
     std::panic::set_hook(hook);
     for (line, (count, seed)) in kinds {

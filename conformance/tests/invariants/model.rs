@@ -68,7 +68,11 @@ impl End {
 
     pub(super) fn takes_writes(&self) -> bool {
         // A close that waits for a producer waits for what it writes.
-        let closed = if self.producer.is_some() { self.half_closed } else { self.closing || self.half_closing };
+        let closed = if self.producer.is_some() {
+            self.half_closed
+        } else {
+            self.closing || self.half_closing
+        };
         !(closed || self.is_dead())
     }
 }
@@ -147,7 +151,13 @@ impl Model {
     }
 
     /// A connection got its first protocol, which is about to hear `connection_made`.
-    pub(super) fn new_end(&mut self, actor: usize, node: usize, side: usize, key: (SocketAddr, SocketAddr)) {
+    pub(super) fn new_end(
+        &mut self,
+        actor: usize,
+        node: usize,
+        side: usize,
+        key: (SocketAddr, SocketAddr),
+    ) {
         let end = self.ends.len();
         let pairs = self.pairs.entry(key).or_default();
         if pairs.last().is_none_or(|pair| pair[side].is_some()) {
@@ -177,10 +187,14 @@ impl Model {
         self.log(format!("actor {actor} (end {:?}): {callback}", self.actors[actor].end));
         let Actor { made, lost, refused, on_stack, end, .. } = self.actors[actor];
         let name = || format!("{callback} of actor {actor}");
-        self.check(on_stack.is_none(), || format!("{} inside its own {}", name(), on_stack.unwrap_or_default()));
+        self.check(on_stack.is_none(), || {
+            format!("{} inside its own {}", name(), on_stack.unwrap_or_default())
+        });
         self.check(!lost, || format!("{} after connection_lost", name()));
         self.check(!refused, || format!("{} after its attempt to connect had failed", name()));
-        self.check(made == (callback != "connection_made"), || format!("{}: made before: {made}", name()));
+        self.check(made == (callback != "connection_made"), || {
+            format!("{}: made before: {made}", name())
+        });
         self.actors[actor].on_stack = Some(callback);
         let Some(end) = end else { return self.fail(format!("{} without a connection", name())) };
         if callback == "connection_made" {
@@ -232,7 +246,9 @@ impl Model {
         self.check(!closing, || format!("data for end {end} after lose_connection"));
         let given = self.ends[end].back.len().min(data.len());
         let back: Vec<u8> = self.ends[end].back.drain(..given).collect();
-        self.check(back == data[..given], || format!("end {end}: not the bytes that were given back"));
+        self.check(back == data[..given], || {
+            format!("end {end}: not the bytes that were given back")
+        });
         let fresh = &data[given..];
         if fresh.is_empty() {
             return;
@@ -242,10 +258,16 @@ impl Model {
         let from = self.ends[end].received;
         self.ends[end].received += fresh.len();
         let to = self.ends[end].received;
-        let Some(peer) = self.peer(end) else { return self.fail(format!("data for end {end} from nobody")) };
+        let Some(peer) = self.peer(end) else {
+            return self.fail(format!("data for end {end} from nobody"));
+        };
         let right = self.ends[peer].written.get(from..to) == Some(fresh);
         let (written, cap) = (self.ends[peer].written.len(), self.ends[peer].cap);
-        self.check(right, || format!("end {end}: bytes {from}..{to} are not what end {peer} wrote ({written} in all)"));
+        self.check(right, || {
+            format!(
+                "end {end}: bytes {from}..{to} are not what end {peer} wrote ({written} in all)"
+            )
+        });
         self.check(cap.is_none_or(|cap| to <= cap), || {
             format!("end {end} got {to} bytes: some that the callback which aborted end {peer} wrote after byte {cap:?}")
         });
@@ -258,13 +280,17 @@ impl Model {
         let End { paused, closing, received, .. } = self.ends[end];
         self.check(!before, || format!("actor {actor} hears the end of its stream twice"));
         self.check(!paused, || format!("the end of the stream for end {end} while it is paused"));
-        self.check(!closing, || format!("the end of the stream for end {end} after lose_connection"));
+        self.check(!closing, || {
+            format!("the end of the stream for end {end} after lose_connection")
+        });
         let Some(peer) = self.peer(end).filter(|_| first) else { return };
         let End { closing, half_closing, ref reason, fused, ref written, .. } = self.ends[peer];
         let graceful = matches!(reason, None | Some(CloseReason::Done)) && !fused;
         let whole = received == written.len();
         if graceful {
-            self.check(closing || half_closing, || format!("end {end} sees the end of a stream that end {peer} did not end"));
+            self.check(closing || half_closing, || {
+                format!("end {end} sees the end of a stream that end {peer} did not end")
+            });
             self.check(whole, || format!("end {end} got {received} bytes of end {peer}, which closed properly, and then the end of the stream"));
         }
     }
@@ -273,7 +299,9 @@ impl Model {
         let end = self.end_of(actor);
         let asked = self.ends[end].half_closing;
         let before = std::mem::replace(&mut self.ends[end].half_closed, true);
-        self.check(asked && !before, || format!("write_connection_lost of end {end}: asked {asked}, before {before}"));
+        self.check(asked && !before, || {
+            format!("write_connection_lost of end {end}: asked {asked}, before {before}")
+        });
     }
 
     pub(super) fn writable(&mut self, actor: usize) {
@@ -286,7 +314,8 @@ impl Model {
         let end = self.end_of(actor);
         self.log(format!("  {reason}"));
         self.actors[actor].lost = true;
-        let End { aborted, panicked, closing, half_closed, read_ended, fused, upgrading, .. } = self.ends[end];
+        let End { aborted, panicked, closing, half_closed, read_ended, fused, upgrading, .. } =
+            self.ends[end];
         let right = match reason {
             CloseReason::Upgraded => upgrading > 0 && !aborted && !panicked,
             CloseReason::Aborted => aborted,
@@ -423,7 +452,11 @@ impl Model {
             "stop" => started && !under_way,
             "started_connecting" => started && !under_way,
             "connection_failed" => started && under_way,
-            "connection_lost" => started && under_way && made.is_some_and(|actor| self.actors[actor].lost || !self.actors[actor].made),
+            "connection_lost" => {
+                started
+                    && under_way
+                    && made.is_some_and(|actor| self.actors[actor].lost || !self.actors[actor].made)
+            }
             _ => started,
         };
         let state = format!("factory {id}, {:?}: {what}", self.factories[id]);
@@ -489,7 +522,9 @@ impl Model {
         }
         for id in 0..self.factories.len() {
             let Factory { started, under_way, .. } = self.factories[id];
-            self.check(!started && !under_way, || format!("factory {id}: started {started}, under way {under_way}"));
+            self.check(!started && !under_way, || {
+                format!("factory {id}: started {started}, under way {under_way}")
+            });
         }
         let waiting = format!("{:?}", self.waiting);
         self.check(waiting == "{}", || format!("deferreds never fired: {waiting}"));

@@ -205,7 +205,11 @@ impl Play {
     }
 
     /// A callback of a factory begins.
-    pub(super) fn enter_factory(self: &Rc<Self>, factory: usize, callback: &'static str) -> Inside<'_> {
+    pub(super) fn enter_factory(
+        self: &Rc<Self>,
+        factory: usize,
+        callback: &'static str,
+    ) -> Inside<'_> {
         let mut inside = self.enter();
         self.model.borrow_mut().factory_told(factory, callback);
         inside.leaves = Leaves::Factory(factory, callback);
@@ -358,10 +362,7 @@ impl<'a> Scene<'a> {
 
 impl Line {
     /// Calls into the protocol now, whichever type it is of.
-    pub(super) fn try_with(
-        &self,
-        f: impl FnOnce(usize, &Transport),
-    ) -> Result<(), Unavailable> {
+    pub(super) fn try_with(&self, f: impl FnOnce(usize, &Transport)) -> Result<(), Unavailable> {
         if let Some(connection) = self.transport.connection::<Actor<0>>() {
             return connection.try_with(|actor, transport| f(actor.id, transport));
         }

@@ -1,6 +1,6 @@
 //! The reactor's counterpart for other threads: calls into its thread, and stops it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -24,8 +24,10 @@ pub struct Remote {
 /// Calls of other threads.
 #[derive(Default)]
 struct Calls {
-    /// Each with whether its thread waits for the answer.
-    queue: VecDeque<(RemoteCall, bool)>,
+    queue: VecDeque<RemoteCall>,
+    /// Threads that wait for an answer, each with what tells it that there will be none.
+    waiting: BTreeMap<u64, Box<dyn Fn() + Send>>,
+    next: u64,
     /// The reactor waits for threads: none of them may wait for it.
     refusing: bool,
 }
@@ -64,7 +66,7 @@ impl Shared {
     }
 
     /// Takes all calls that have come in.
-    pub(super) fn take(&self) -> VecDeque<(RemoteCall, bool)> {
+    pub(super) fn take(&self) -> VecDeque<RemoteCall> {
         self.pending.store(false, Ordering::Release);
         std::mem::take(&mut self.calls().queue)
     }
@@ -73,11 +75,21 @@ impl Shared {
     pub(super) fn refuse_blocking(&self, refuse: bool) {
         let mut calls = self.calls();
         calls.refusing = refuse;
-        let (waiting, others): (VecDeque<_>, _) =
-            calls.queue.drain(..).partition(|(_, waits)| refuse && *waits);
-        calls.queue = others;
-        drop(calls);
-        drop(waiting);
+        if refuse {
+            calls.waiting.values().for_each(|give_up| give_up());
+        }
+    }
+
+    /// Counts a thread among those that wait, unless none may.
+    fn wait(&self, give_up: Box<dyn Fn() + Send>) -> Option<u64> {
+        let mut calls = self.calls();
+        if calls.refusing {
+            return None;
+        }
+        calls.next += 1;
+        let id = calls.next;
+        calls.waiting.insert(id, give_up);
+        Some(id)
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -103,20 +115,10 @@ impl Remote {
     /// waits. May be called from any thread, and before the reactor runs. If the reactor is gone, `f` is dropped unheard.
     #[doc(alias = "callFromThread")]
     pub fn call(&self, f: impl FnOnce(&Reactor) + Send + 'static) {
-        self.push(Box::new(f), false);
-    }
-
-    fn push(&self, f: RemoteCall, waits: bool) {
-        if self.shared.gone.load(Ordering::Acquire) {
+        if self.shared.is_gone() {
             return;
         }
-        let mut calls = self.shared.calls();
-        if calls.refusing && waits {
-            drop(calls);
-            return drop(f);
-        }
-        calls.queue.push_back((f, waits));
-        drop(calls);
+        self.shared.calls().queue.push_back(Box::new(f));
         // Whoever finds the flag set knows that another has woken the reactor, or will.
         if !self.shared.pending.swap(true, Ordering::AcqRel) {
             (self.waker)();
@@ -158,8 +160,14 @@ impl Remote {
             return Err(BlockingError::ReactorThread);
         }
         let (sender, receiver) = mpsc::sync_channel(1);
-        self.push(Box::new(move |reactor| f(reactor, Reply(sender))), true);
-        receiver.recv().map_err(|_| BlockingError::Dropped)
+        let reply = Reply(sender.clone());
+        // The first word that is said counts: an answer, or that there will be none.
+        let give_up = Box::new(move || drop(sender.try_send(None)));
+        let Some(id) = self.shared.wait(give_up) else { return Err(BlockingError::Dropped) };
+        self.call(move |reactor| f(reactor, reply));
+        let answer = receiver.recv().ok().flatten();
+        self.shared.calls().waiting.remove(&id);
+        answer.ok_or(BlockingError::Dropped)
     }
 }
 
@@ -169,15 +177,21 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Answers a [`Remote::blocking_call`].
+/// Answers a [`Remote::blocking_call`]. Dropped without an answer, it tells the thread so.
 #[derive(Debug)]
-pub struct Reply<R>(mpsc::SyncSender<R>);
+pub struct Reply<R>(mpsc::SyncSender<Option<R>>);
 
 impl<R> Reply<R> {
     /// Gives the waiting thread its answer.
     pub fn send(self, answer: R) {
         // A thread that no longer waits needs no answer.
-        let _ = self.0.send(answer);
+        let _ = self.0.try_send(Some(answer));
+    }
+}
+
+impl<R> Drop for Reply<R> {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(None);
     }
 }
 

@@ -127,6 +127,7 @@ impl Reactor {
         self.0.flush_dirty();
         self.0.settle();
         self.0.remove_signals();
+        self.0.unset_waiting(Inner::ENDING);
         lifecycle.set(Stage::Idle);
         Some(Turn::Stopped)
     }
@@ -168,7 +169,7 @@ impl Reactor {
         if inner.shared.is_pending() {
             let remote = inner.shared.take();
             let mut calls = inner.calls.borrow_mut();
-            calls.extend(remote.into_iter().map(|(call, _)| -> super::Call { call }));
+            calls.extend(remote.into_iter().map(|call| -> super::Call { call }));
         }
         let present = inner.calls.borrow().len();
         inner.unset_waiting(Inner::CALLS);

@@ -452,4 +452,17 @@ mod tests {
         assert_eq!(last.map(|key| slab.state(key)), Some(State::Called));
         assert!((0..5000).all(|seq| slab.insert(0, seq, 'd', None).index != 0));
     }
+
+    #[test]
+    fn dead_nodes_at_the_end_are_cut_off() {
+        let mut slab = Slab::new();
+        for seq in 0..2000 {
+            let key = slab.insert(0, seq, 'a', Some(0));
+            assert!(slab.cancel(key).is_some());
+        }
+        slab.trim(5000);
+        assert_eq!((slab.extent(), slab.dead), (KEEP, KEEP));
+        let listed = (0..8).filter_map(|list| slab.first(list));
+        assert!(listed.clone().count() > 0 && listed.max() < Some(KEEP as u32));
+    }
 }

@@ -451,7 +451,8 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.errands()
+        // What the selector has not been told yet it would not report.
+        if self.dirty.is_empty() { self.errands() } else { Some(Time::ZERO) }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -1,5 +1,6 @@
 //! Random programs against the promises of the design's section 6: every public call made from inside every kind of callback, with
 //! a model beside it. `model.rs` says what must be, `play.rs` is the stage, `actor.rs` what the engine calls, `calls.rs` the calls.
+//! What it found is pinned in `regressions.rs`.
 //!
 //! A failure prints its seed and the last events. `MARLINE_SEED=alone:17` (or `together:17`, `epoll:17`) replays one seed.
 
@@ -7,6 +8,7 @@ mod actor;
 mod calls;
 mod model;
 mod play;
+mod regressions;
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -423,44 +425,5 @@ fn the_same_seed_is_the_same_run() {
     for seed in seeds("same", 0..60) {
         assert_eq!(on_sim_alone(seed).1, on_sim_alone(seed).1, "alone, seed {seed}");
         assert_eq!(on_sim_together(seed).1, on_sim_together(seed).1, "together, seed {seed}");
-    }
-}
-
-#[test]
-fn survey() {
-    let mut kinds: std::collections::BTreeMap<String, (u32, u64)> = Default::default();
-    let to: u64 = std::env::var("SURVEY").map_or(0, |text| text.parse().unwrap());
-    let which = std::env::var("WHICH").unwrap_or_default();
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    for seed in 0..to {
-        let run = match which.as_str() {
-            "together" => on_sim_together,
-            "epoll" => on_epoll,
-            _ => on_sim_alone,
-        };
-        let t0 = std::time::Instant::now();
-        if let Err(payload) = std::panic::catch_unwind(|| run(seed)) {
-            let text = payload
-                .downcast_ref::<String>()
-                .cloned()
-                .unwrap_or_else(|| (*payload.downcast_ref::<&str>().unwrap()).into());
-            let line: String = text
-                .lines()
-                .next()
-                .unwrap()
-                .chars()
-                .filter(|c| !c.is_ascii_digit())
-                .take(150)
-                .collect();
-            kinds.entry(line).or_insert((0, seed)).0 += 1;
-        }
-        if t0.elapsed().as_millis() > 200 {
-            println!("slow seed {seed} {:?}", t0.elapsed());
-        }
-    }
-    std::panic::set_hook(hook);
-    for (line, (count, seed)) in kinds {
-        println!("{count:5} x (seed {seed}) {line}");
     }
 }

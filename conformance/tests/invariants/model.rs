@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use marline_core::CloseReason;
 
 /// How many of the last events are kept for the report.
-const EVENTS_KEPT: usize = 5000;
+const EVENTS_KEPT: usize = 160;
 
 #[derive(Debug, Default)]
 pub(super) struct Model {

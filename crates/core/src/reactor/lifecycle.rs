@@ -366,7 +366,7 @@ impl Inner {
 
     /// *During shutdown*, before the users' triggers: every connection and port is closed and told, and the workers end.
     fn shut_down(&self) {
-        if self.lifecycle.stage() == Stage::Stopping {
+        if self.lifecycle.is_started() {
             self.lifecycle.set(Stage::Ended);
             self.set_waiting(Self::ENDING);
         }

@@ -105,8 +105,12 @@ impl Shared {
     }
 
     pub(super) fn set_gone(&self) {
-        self.gone.store(true, Ordering::Release);
-        drop(self.take());
+        let calls = {
+            let mut calls = self.calls();
+            self.gone.store(true, Ordering::Release);
+            std::mem::take(&mut calls.queue)
+        };
+        drop(calls);
     }
 }
 
@@ -115,10 +119,14 @@ impl Remote {
     /// waits. May be called from any thread, and before the reactor runs. If the reactor is gone, `f` is dropped unheard.
     #[doc(alias = "callFromThread")]
     pub fn call(&self, f: impl FnOnce(&Reactor) + Send + 'static) {
+        let mut calls = self.shared.calls();
+        // Looked at under the lock, or a call could come in behind the last who looks.
         if self.shared.is_gone() {
-            return;
+            drop(calls);
+            return drop(f);
         }
-        self.shared.calls().queue.push_back(Box::new(f));
+        calls.queue.push_back(Box::new(f));
+        drop(calls);
         // Whoever finds the flag set knows that another has woken the reactor, or will.
         if !self.shared.pending.swap(true, Ordering::AcqRel) {
             (self.waker)();

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use marline_core::Time;
 use marline_core::driver::{Close, Completion, Handle, ListenOptions, SocketOption};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -188,6 +189,7 @@ fn without_even_the_reserve_the_port_rests_and_recovers_by_itself() {
             let _full: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
             assert_refusing(bench.next(), port);
             assert_gone(&mut late);
+            bench.driver.wait(Some(Time::ZERO)).unwrap();
             assert_eq!(bench.driver.deadline(), None);
         },
     );

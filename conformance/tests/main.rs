@@ -1,5 +1,5 @@
 //! The conformance suite, one module an area. Each check is named after what it checks; the numbers in comments are those of the list of
-//! what Twisted's own reactor tests check, kept in docs/conformance.md.
+//! what Twisted's own reactor tests check, kept in docs/conformance.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "tests")]
 
 // Abort, and what may follow it.

@@ -42,6 +42,7 @@ pub(super) const CALLS: &[Call] = &[
     call("resume_reading", 16, resume_reading),
     call("unread", 12, unread),
     call("notify_writable", 10, notify_writable),
+    call("write around a registration", 4, write_around_a_registration),
     call("register a push producer", 8, register_push),
     call("register a pull producer", 8, register_pull),
     call("unregister_producer", 14, unregister_producer),
@@ -224,7 +225,12 @@ fn notify_writable(scene: &Scene<'_>) {
 }
 
 fn register(scene: &Scene<'_>, streaming: bool) {
-    let Some(line) = scene.any_line() else { return };
+    if let Some(line) = scene.any_line() {
+        register_on(scene, line, streaming);
+    }
+}
+
+fn register_on(scene: &Scene<'_>, line: Line, streaming: bool) {
     let play = scene.play;
     let source = play.pick(&scene.here().lines).filter(|_| streaming);
     let id = {
@@ -274,6 +280,16 @@ fn register_pull(scene: &Scene<'_>) {
     register(scene, false);
 }
 
+/// What is written before and after leaves in this order, whichever way it takes.
+fn write_around_a_registration(scene: &Scene<'_>) {
+    let own = scene.line.map(|(transport, end)| Line { transport: transport.clone(), end });
+    let Some(line) = own.or_else(|| scene.any_line()) else { return };
+    let len = 2000 + scene.play.below(9000);
+    put(scene, &line, &scene.play.bytes(len));
+    register_on(scene, line.clone(), false);
+    put(scene, &line, &scene.play.bytes(300));
+}
+
 fn unregister_producer(scene: &Scene<'_>) {
     let Some(line) = scene.any_line() else { return };
     scene.play.model.borrow_mut().unregister(line.end);
@@ -318,6 +334,9 @@ fn with_layer(scene: &Scene<'_>) {
         line.transport.with_layer(|_: &Glass| {
             let _inside = scene.play.enter();
             scene.play.act(inner);
+            if scene.play.chance(0.1) && !std::thread::panicking() {
+                panic_on_purpose();
+            }
         });
     };
     // A panic is this callback's: the connection whose layers were looked at goes on as it was.

@@ -53,6 +53,10 @@ fn alone(seed: u64, reactor: Reactor, is_simulated: bool) -> Rc<Play> {
         // Everything is closed properly, and that takes only so long.
         0 | 1 => {
             let _ = reactor.start();
+            read_everything(&play, 0);
+            let _ = reactor.turn(Some(Duration::ZERO));
+            play.model.borrow_mut().check_ends_of_streams();
+            let _ = reactor.start();
             end_calmly(&play, 0);
             let turns = if is_simulated { 4000 } else { 1000 };
             for left in (0..turns).rev() {
@@ -240,9 +244,19 @@ fn outside(play: &Rc<Play>, node: usize) -> Scene<'_> {
     Scene { play, node, kind: Kind::Outside, line: None, lent: &[] }
 }
 
-/// From here on everything comes to a proper end: readers read, producers end, clients close.
-fn end_calmly(play: &Rc<Play>, node: usize) {
+/// From here on nothing is random, and readers read.
+fn read_everything(play: &Rc<Play>, node: usize) {
     play.calm.set(true);
+    let lines = play.nodes[node].lines.borrow().clone();
+    for line in lines {
+        play.model.borrow_mut().pause(line.end, false);
+        line.transport.resume_reading();
+    }
+}
+
+/// From here on everything comes to a proper end: readers read, producers end, one side of each connection closes.
+fn end_calmly(play: &Rc<Play>, node: usize) {
+    read_everything(play, node);
     let here = &play.nodes[node];
     let ports = here.ports.borrow().clone();
     for (port, _) in ports {
@@ -254,15 +268,13 @@ fn end_calmly(play: &Rc<Play>, node: usize) {
     for line in lines {
         let mut model = play.model.borrow_mut();
         model.unregister(line.end);
-        model.pause(line.end, false);
-        let closes =
-            model.peer(line.end).is_none_or(|peer| line.end <= peer || !model.is_alive(peer));
+        let peer = model.peer(line.end);
+        let closes = peer.is_none_or(|peer| line.end <= peer || !model.is_alive(peer));
         if closes {
             model.lose(line.end);
         }
         drop(model);
         line.transport.unregister_producer();
-        line.transport.resume_reading();
         if closes {
             line.transport.lose_connection();
         }

@@ -496,6 +496,18 @@ impl Model {
 
     // ---- the end
 
+    /// Everybody reads, and the loop has turned since: who is in charge of a stream that has ended was told so.
+    pub(super) fn check_ends_of_streams(&mut self) {
+        for id in 0..self.ends.len() {
+            let end = &self.ends[id];
+            let open = !end.closing && !end.is_dead() && !end.paused && end.upgrading == 0;
+            let told = self.actors[end.actor].read_ended || !end.read_ended;
+            self.check(told || !open, || {
+                format!("who is in charge of end {id} was not told that its stream has ended")
+            });
+        }
+    }
+
     pub(super) fn is_alive(&self, end: usize) -> bool {
         // One that ends in the farewell of a hand-over has nobody left to be told.
         let End { actor, aborted, panicked, ref reason, .. } = self.ends[end];

@@ -267,3 +267,175 @@ impl<P: fmt::Debug> fmt::Debug for LineReceiver<P> {
         f.debug_struct("LineReceiver").field("protocol", &self.protocol).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use marline_core::testing::Step::{C, Closed, End, S, Silence};
+    use marline_core::testing::{Conversation, MemoryTransport, talk};
+
+    use super::*;
+
+    /// Answers each line with what it got, and obeys a few words.
+    #[derive(Default)]
+    struct Obey {
+        skip: bool,
+    }
+
+    struct Loud;
+
+    impl Protocol for Loud {
+        fn connection_made(&mut self, transport: &Transport) {
+            transport.write(b"LOUD ");
+        }
+
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+            transport.write(&data.to_ascii_uppercase());
+        }
+    }
+
+    impl LineProtocol for Obey {
+        fn format(&self) -> LineFormat {
+            LineFormat::default().with_limit(20)
+        }
+
+        fn connection_made(&mut self, link: &mut LineLink<'_>) {
+            link.send_line(b"hello").unwrap();
+        }
+
+        fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
+            match line {
+                b"RAW 5" => link.set_raw_for(5),
+                b"RAW" => link.set_raw(),
+                b"LOUD" => return link.upgrade(Loud),
+                b"PAUSE" => link.pause_reading(),
+                b"LONGER" => link.set_limit(40),
+                b"QUIT" => link.lose_connection(),
+                _ => {}
+            }
+            let answer = [b"line ", line].concat();
+            if link.send_line(&answer).is_err() {
+                link.write(b"too long to repeat\r\n");
+            }
+        }
+
+        fn raw_received(&mut self, link: &mut LineLink<'_>, bytes: &[u8]) -> Option<usize> {
+            let end = bytes.iter().position(|byte| *byte == b'.').map(|at| at + 1);
+            let raw = &bytes[..end.unwrap_or(bytes.len())];
+            link.write_sequence([b"raw ", raw, b"\r\n"]);
+            end.map(|end| bytes.len() - end)
+        }
+
+        fn line_refused(&mut self, link: &mut LineLink<'_>, error: LineError) -> Refused {
+            link.write(format!("refused {error:?}\r\n").as_bytes());
+            if self.skip {
+                return Refused::Skip;
+            }
+            link.lose_connection();
+            Refused::Stop
+        }
+
+        fn read_connection_lost(&mut self, link: &mut LineLink<'_>, unended: &[u8]) {
+            link.write_sequence([b"unended ", unended, b"\r\n"]);
+            link.lose_connection();
+        }
+    }
+
+    fn obey() -> LineReceiver<Obey> {
+        LineReceiver::new(Obey::default())
+    }
+
+    #[test]
+    fn lines_are_told_one_by_one_however_they_are_cut() {
+        let steps = [S("hello\r\n"), C("a\r\nb\r\n"), S("line a\r\n"), S("line b\r\n"), Silence];
+        talk(obey(), &steps);
+        Conversation::with_server(obey()).bytewise().hold(&steps);
+    }
+
+    #[test]
+    fn the_mode_changes_in_the_middle_of_what_arrived_at_once() {
+        talk(
+            obey(),
+            &[
+                S("hello\r\n"),
+                C("RAW 5\r\nabcdex\r\n"),
+                S("line RAW 5\r\n"),
+                S("raw abcde\r\n"),
+                S("line x\r\n"),
+            ],
+        );
+        let raw = [S("hello\r\n"), C("RAW\r\na\r\n.y\r\n"), S("line RAW\r\n")];
+        talk(obey(), &[&raw[..], &[S("raw a\r\n.\r\n"), S("line y\r\n")]].concat());
+    }
+
+    #[test]
+    fn a_limit_can_be_raised_between_two_lines() {
+        talk(
+            obey(),
+            &[
+                S("hello\r\n"),
+                C("LONGER\r\n"),
+                S("line LONGER\r\n"),
+                C("a line of more than twenty bytes\r\n"),
+                S("line a line of more than twenty bytes\r\n"),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_no_line_closes_or_is_skipped() {
+        let long = C("a line of more than twenty bytes\r\nb\r\n");
+        talk(obey(), &[S("hello\r\n"), long, S("refused TooLong"), Closed]);
+        let patient = LineReceiver::new(Obey { skip: true });
+        talk(patient, &[S("hello\r\n"), long, S("refused TooLong"), S("line b\r\n")]);
+    }
+
+    #[test]
+    fn nothing_is_told_after_a_close() {
+        // Also what is written after it in the same callback leaves no more.
+        let steps = [S("hello\r\n"), C("QUIT\r\nb\r\n"), Closed];
+        talk(obey(), &steps);
+    }
+
+    #[test]
+    fn a_pause_in_the_middle_keeps_the_rest_for_the_resume() {
+        let transport = MemoryTransport::connect(obey());
+        transport.take_written();
+        transport.receive(b"PAUSE\r\nb\r\nc");
+        assert_eq!(transport.take_written(), b"line PAUSE\r\n");
+        transport.transport().resume_reading();
+        transport.settle();
+        assert_eq!(transport.take_written(), b"line b\r\n");
+        transport.receive(b"\r\n");
+        assert_eq!(transport.take_written(), b"line c\r\n");
+    }
+
+    #[test]
+    fn a_hand_over_passes_on_what_was_not_used() {
+        let steps = [S("hello\r\n"), C("LOUD\r\nrest"), S("LOUD REST"), C(" more"), S(" MORE")];
+        talk(obey(), &steps);
+    }
+
+    #[test]
+    fn the_line_that_did_not_end_is_told_at_the_end_of_the_stream() {
+        talk(obey(), &[S("hello\r\n"), C("half"), End, S("unended half\r\n"), Closed]);
+    }
+
+    #[test]
+    fn a_line_that_would_be_read_as_two_is_not_sent() {
+        struct Careless(Rc<RefCell<Vec<EncodeError>>>);
+
+        impl LineProtocol for Careless {
+            fn line_received(&mut self, link: &mut LineLink<'_>, _: &[u8]) {
+                self.0.borrow_mut().extend(link.send_line(b"a\r\nb").err());
+            }
+        }
+
+        let errors = Rc::default();
+        let careless = LineReceiver::new(Careless(Rc::clone(&errors)));
+        talk(careless, &[C("x\r\n"), Silence]);
+        assert_eq!(*errors.borrow(), [EncodeError::Delimiter { at: 1 }]);
+    }
+}

@@ -115,7 +115,8 @@ fn together(seed: u64) -> (Rc<Play>, u64) {
     let names = vec!["h1".into(), "h2".into(), "h3".into(), "nowhere".into()];
     let play = Play::new(seed, nodes.collect(), names, 900);
     for _ in 0..4 {
-        let mut link = Link::default();
+        let mut link = Link::loopback();
+        link.segment = 1448;
         link.latency = Duration::from_micros(play.below(3000) as u64);
         link.jitter = Duration::from_micros(play.below(1000) as u64);
         link.bandwidth = play.chance(0.3).then(|| 200_000 + play.below(1_000_000) as u64);
@@ -343,9 +344,9 @@ fn on_sim_alone(seed: u64) -> (Rc<Play>, u64) {
         let world = World::new(seed);
         let host = world.host("alone", [IpAddr::from([10, 0, 0, 1])]);
         let mut link = Link::loopback();
-        link.split = seed % 3 == 0;
+        link.split = seed.is_multiple_of(3);
         world.set_link(&host, &host, link);
-        if seed % 4 == 0 {
+        if seed.is_multiple_of(4) {
             host.set_buffers(3000, 2000);
         }
         let play = alone(seed, Reactor::new(host.driver()), true);

@@ -396,7 +396,7 @@ impl Model {
     }
 
     /// Bytes that go to a new layer come out of it above, after those that were given back.
-    pub(super) fn to_new_layer(&mut self, end: usize, bytes: &[u8]) {
+    pub(super) fn give_to_layer(&mut self, end: usize, bytes: &[u8]) {
         let end = &mut self.ends[end];
         if !end.closing && !end.is_dead() {
             end.back.extend(bytes);

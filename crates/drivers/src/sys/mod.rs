@@ -47,3 +47,43 @@ pub(crate) fn on_signal(number: i32, raised: Arc<Raised>) -> io::Result<SigId> {
     // The registry drops the `Arc` outside of handlers, when the action is unregistered.
     unsafe { signal_hook_registry::register(number, move || raised.raise(bit)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    /// A signal that does nothing unless somebody watches it.
+    const WINCH: i32 = 28;
+
+    #[test]
+    fn a_signal_sets_its_bit_for_everybody_who_watches_until_they_stop() {
+        let raised: Vec<_> =
+            (0..2).map(|_| Arc::new(Raised::new(Arc::new(Wake::new().unwrap())))).collect();
+        let ids: Vec<_> =
+            raised.iter().map(|raised| on_signal(WINCH, Arc::clone(raised)).unwrap()).collect();
+        // A signal of one's own is handled before kill(2) returns, by this thread or another: then it comes a moment later.
+        kill_process(getpid(), Signal::WINCH).unwrap();
+        for raised in &raised {
+            while raised.bits.load(Ordering::Acquire) == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(raised.take(), 1 << (WINCH - 1));
+            assert_eq!(raised.take(), 0);
+        }
+        for id in ids {
+            assert!(signal_hook_registry::unregister(id));
+        }
+        assert!(raised.iter().all(|raised| Arc::strong_count(raised) == 1));
+    }
+
+    #[test]
+    fn what_nobody_may_catch_is_refused() {
+        for number in [-1, 0, 9, 11, 19, 65] {
+            let raised = Arc::new(Raised::new(Arc::new(Wake::new().unwrap())));
+            let error = on_signal(number, raised).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{number}");
+        }
+    }
+}

@@ -21,8 +21,7 @@ impl Reactor {
             return Err(RunError::Nested);
         }
         self.start()?;
-        while self.turn(None)? == Turn::Continue {}
-        Ok(())
+        self.turns(None, |turn| turn == Turn::Continue).map(drop)
     }
 
     /// Starts the reactor for somebody who turns it: fires *startup*. With [`turn`](Self::turn), `descriptor` and
@@ -48,13 +47,27 @@ impl Reactor {
     /// [`RunError::Nested`] from inside a callback of the same reactor, [`RunError::Driver`] if the driver cannot wait; then the reactor has crashed.
     #[doc(alias = "iterate")]
     pub fn turn(&self, timeout: Option<Duration>) -> Result<Turn, RunError> {
+        self.turns(timeout, |_| false)
+    }
+
+    /// Turn after turn, as long as `again` says so.
+    fn turns(
+        &self,
+        timeout: Option<Duration>,
+        again: impl Fn(Turn) -> bool,
+    ) -> Result<Turn, RunError> {
         let inner = &self.0;
         if inner.is_inside() {
             return Err(RunError::Nested);
         }
         inner.in_turn.set(true);
         let mut scratch = inner.scratch.take();
-        let result = self.turn_with(timeout, &mut scratch);
+        let result = loop {
+            match self.turn_with(timeout, &mut scratch) {
+                Ok(turn) if again(turn) => {}
+                result => break result,
+            }
+        };
         inner.scratch.set(scratch);
         inner.in_turn.set(false);
         inner.lend(&[]);
@@ -113,7 +126,9 @@ impl Reactor {
             }
         }
         inner.flush_dirty();
-        inner.settle();
+        if inner.is_busy() {
+            inner.settle();
+        }
         Ok(self.stop_if_asked().unwrap_or(Turn::Continue))
     }
 

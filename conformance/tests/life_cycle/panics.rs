@@ -1,16 +1,12 @@
 //! Panics in what users hang on a reactor: each is logged, and the reactor and all others go on. (Those of protocols are in `faults/`.)
 
-use std::fmt::{Debug, Write};
 use std::panic::panic_any;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use marline_conformance::{Ground, on_every_driver};
 use marline_core::signal::HUP;
+use marline_core::testing::CapturedLog;
 use marline_core::{Event, Phase, Reactor};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Level, Metadata, Subscriber};
 
 use super::{Diary, host, reactor, run_until, stop};
 
@@ -148,42 +144,9 @@ on_every_driver!(a_panic_whose_payload_panics_in_turn_does_not_get_through, |gro
 
 /// What this thread logs as an error of the engine while `f` runs.
 pub(crate) fn errors_of(f: impl FnOnce()) -> Vec<String> {
-    let log = ErrorLog::default();
-    tracing::subscriber::with_default(log.clone(), f);
-    std::mem::take(&mut *log.0.lock().unwrap())
-}
-
-#[derive(Clone, Default)]
-struct ErrorLog(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for ErrorLog {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "marline" && *metadata.level() == Level::ERROR
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line(String::new());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0, "{}={value:?} ", field.name()).unwrap();
-    }
+    let log = CapturedLog::start();
+    f();
+    let errors = log.take_errors();
+    let engine = errors.into_iter().filter(|error| error.target == "marline");
+    engine.map(|error| format!("{} {:?}", error.message, error.fields)).collect()
 }

@@ -1,60 +1,27 @@
 //! What is logged, and what a reactor says is open: the names of protocols, factories and addresses are in it.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::{Debug, Write};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
 
 use marline_conformance::on_every_driver;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use marline_core::testing::{CapturedLog, Level};
 
 use super::kit::{Ends, Outcome, Probe, idle, listen, started, turn_until};
 
-/// Keeps what is logged by this thread, a line an event: `LEVEL key=value ... message`.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    /// Calls `f` and answers what it logged.
-    fn of(f: impl FnOnce()) -> Vec<String> {
-        let log = Self::default();
-        tracing::subscriber::with_default(log.clone(), f);
-        std::mem::take(&mut *log.0.lock().unwrap())
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "marline" && *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut line = Line(event.metadata().level().to_string());
-        event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-struct Line(String);
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write!(self.0, " {}={value:?}", field.name()).unwrap();
-    }
+/// What this thread logs while `f` runs, a line an event: level, fields, message.
+fn log_of(f: impl FnOnce()) -> Vec<String> {
+    let log = CapturedLog::start();
+    f();
+    let told = log.take_where(|event| event.target == "marline" && event.level <= Level::INFO);
+    // What else was logged is of no interest here.
+    drop(log.take_errors());
+    told.iter()
+        .map(|event| {
+            let fields: String =
+                event.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+            format!("{}{fields} message={}", event.level, event.message)
+        })
+        .collect()
 }
 
 fn lines_with<'a>(log: &'a [String], words: &[&str]) -> Vec<&'a String> {
@@ -64,7 +31,7 @@ fn lines_with<'a>(log: &'a [String], words: &[&str]) -> Vec<&'a String> {
 // 78
 on_every_driver!(start_and_close_of_a_port_are_logged_with_its_address, |ground| {
     let addr = RefCell::new(String::new());
-    let log = Log::of(|| {
+    let log = log_of(|| {
         let reactor = started(ground);
         let port = listen(&reactor, Probe::new);
         *addr.borrow_mut() = port.local_addr().to_string();
@@ -82,7 +49,7 @@ on_every_driver!(start_and_close_of_a_port_are_logged_with_its_address, |ground|
 // 58: there is no prefix; the protocol's type and its peer are fields.
 on_every_driver!(a_panic_is_logged_with_the_protocol_the_peer_and_the_callback, |ground| {
     let peer = RefCell::new(String::new());
-    let log = Log::of(|| {
+    let log = log_of(|| {
         let server = Probe::new().on_data(|_, _| panic!("did not expect that"));
         let ends = Ends::join(ground, Probe::new(), server);
         *peer.borrow_mut() = ends.server.transport().peer_addr().to_string();
@@ -123,7 +90,7 @@ on_every_driver!(what_is_open_is_named_by_protocol_peer_and_place, |ground| {
 
 on_every_driver!(an_ordinary_connection_logs_nothing, |ground| {
     let done = Rc::new(Cell::new(false));
-    let log = Log::of(|| {
+    let log = log_of(|| {
         let ends = Ends::join(ground, Probe::new(), Probe::new());
         ends.client.transport().write(b"x");
         ends.client.transport().lose_connection();

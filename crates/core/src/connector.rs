@@ -9,7 +9,7 @@ use crate::connection::Connection;
 use crate::deferred::Deferred;
 use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, ConnectFault, ConnectOptions, Handle};
-use crate::port::{establish, tell_factory};
+use crate::port::{made, place, tell_factory};
 use crate::protocol::Link;
 use crate::reactor::after::After;
 use crate::reactor::inner::{Inner, Timer};
@@ -53,6 +53,9 @@ impl Reactor {
                 let reactor = Self::from_inner(&inner);
                 welcome(&reactor, handle, destination, site, |_| Some(protocol))
             });
+            if let Ok(transport) = &result {
+                made(transport);
+            }
             resolver.finish(result.map(Connection::new));
         });
         running.set(Some(Attempt::begin(self.inner(), to.into(), options, site, done)));
@@ -81,6 +84,9 @@ impl Reactor {
             factory: Box::new(RefCell::new(factory)),
             state: RefCell::new(State::Disconnected),
             started: Cell::new(false),
+            in_notice: Cell::new(false),
+            late: Cell::new(false),
+            doomed: Cell::new(false),
             site: Location::caller(),
         }));
         // Nothing can stand in the way of the first attempt.
@@ -89,7 +95,7 @@ impl Reactor {
     }
 }
 
-/// Gives a connection that stands to the protocol that `build` makes.
+/// Gives a connection that stands to the protocol that `build` makes, which is to be told next.
 fn welcome<P: Protocol>(
     reactor: &Reactor,
     handle: Handle,
@@ -116,7 +122,7 @@ fn welcome<P: Protocol>(
         inner.driver().close(handle, Close::Graceful);
         return Err(error(ConnectCause::NoProtocol));
     };
-    Ok(establish(inner, handle, peer, layers, protocol, site))
+    Ok(place(inner, handle, peer, layers, protocol, site))
 }
 
 // ---- one attempt
@@ -304,6 +310,12 @@ struct Client {
     state: RefCell<State>,
     /// Whether the factory was told that it is in use.
     started: Cell<bool>,
+    /// Whether the factory is being told of an end.
+    in_notice: Cell<bool>,
+    /// Whether the attempt that is to begin in a turn of its own was given up.
+    doomed: Cell<bool>,
+    /// Whether the present attempt is to begin in a turn of its own, and has not yet.
+    late: Cell<bool>,
     site: &'static Location<'static>,
 }
 
@@ -352,8 +364,19 @@ impl Connector {
             return Err(AlreadyConnecting);
         }
         self.set(State::Starting);
-        let this = self.clone();
-        self.0.inner.after(After::Call(Box::new(move || this.begin())));
+        // From inside a notice in a turn of its own: one that connects again whenever an attempt fails at once must not keep the loop from all else.
+        let late = self.0.in_notice.get();
+        self.0.late.set(late);
+        let beginning = Beginning { connector: self.clone(), begun: Cell::new(false) };
+        let begin = move || {
+            beginning.begun.set(true);
+            beginning.connector.begin();
+        };
+        if late {
+            self.0.inner.call_soon(Box::new(move |_| begin()));
+        } else {
+            self.0.inner.after(After::Call(Box::new(begin)));
+        }
         Ok(())
     }
 
@@ -370,6 +393,11 @@ impl Connector {
                 attempt.finish(Err(ConnectCause::Cancelled));
                 self.set(State::Connecting(attempt));
                 Ok(())
+            }
+            State::Starting if self.0.late.get() => {
+                // It is told in its turn.
+                self.set(State::Starting);
+                if self.0.doomed.replace(true) { Err(NotConnecting) } else { Ok(()) }
             }
             State::Starting => {
                 self.failed_soon(ConnectCause::Cancelled);
@@ -428,10 +456,15 @@ impl Connector {
 
     /// From the loop: tells the factory, then begins.
     fn begin(&self) {
+        self.0.late.set(false);
         if !self.0.started.replace(true) {
             tell_factory(|| self.0.factory.start());
         }
         tell_factory(|| self.0.factory.started_connecting(self));
+        if self.0.doomed.replace(false) && matches!(*self.0.state.borrow(), State::Starting) {
+            self.set(State::Disconnected);
+            return self.failed_soon(ConnectCause::Cancelled);
+        }
         // The notice may have given up.
         if !matches!(*self.0.state.borrow(), State::Starting) {
             return;
@@ -469,11 +502,39 @@ impl Connector {
 
     /// Tells the factory of an end; if that did not begin anew, the factory is no longer in use.
     fn tell_end(&self, notice: impl FnOnce(&dyn AnyFactory)) {
+        self.0.in_notice.set(true);
         tell_factory(|| notice(&*self.0.factory));
+        self.0.in_notice.set(false);
+        self.stop_if_idle();
+    }
+
+    /// Tells the factory that it is no longer in use, if it is not.
+    fn stop_if_idle(&self) {
         let disconnected = matches!(*self.0.state.borrow(), State::Disconnected);
         if disconnected && self.0.started.replace(false) {
             tell_factory(|| self.0.factory.stop());
         }
+    }
+}
+
+/// An attempt that is to begin. If that never comes, for everything is closed before, the factory is no longer in use.
+struct Beginning {
+    connector: Connector,
+    begun: Cell<bool>,
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        if self.begun.get() {
+            return;
+        }
+        self.connector.0.doomed.set(false);
+        let starting = matches!(*self.connector.0.state.borrow(), State::Starting);
+        if starting {
+            self.connector.set(State::Disconnected);
+        }
+        let this = self.connector.clone();
+        self.connector.0.inner.after(After::Call(Box::new(move || this.stop_if_idle())));
     }
 }
 
@@ -539,12 +600,13 @@ impl<F: Factory> AnyFactory for RefCell<F> {
         let reactor = connector.reactor();
         let build = |link: &mut Link<'_>| self.borrow_mut().build_protocol(link);
         let transport = welcome(&reactor, handle, destination, site, build)?;
+        // Before the protocol is told, which may end the connection at once.
         connector.set(State::Connected(transport.clone()));
         let this = connector.clone();
-        // Also if it was lost inside connection_made: its farewell is still on the queue.
         transport.engine(|stream| {
             stream.head().on_lost(Box::new(move |reason| this.lost(&reason)));
         });
+        made(&transport);
         Ok(())
     }
 }

@@ -198,6 +198,25 @@ pub(crate) fn establish<P: Protocol>(
     protocol: P,
     site: &'static Location<'static>,
 ) -> Transport {
+    let transport = place(inner, conn, peer, layers, protocol, site);
+    made(&transport);
+    transport
+}
+
+/// Tells the protocol of a new connection that it stands.
+pub(crate) fn made(transport: &Transport) {
+    transport.engine(|stream| stream.made(transport));
+}
+
+/// Gives a connection of the driver's its protocol, which is to be told before anything else happens.
+pub(crate) fn place<P: Protocol>(
+    inner: &Rc<Inner>,
+    conn: Handle,
+    peer: Addr,
+    layers: Vec<Box<dyn Layer>>,
+    protocol: P,
+    site: &'static Location<'static>,
+) -> Transport {
     let head = Head::new(Rc::clone(inner), conn, peer, site);
     for layer in layers {
         head.start_layer(layer, &[]);
@@ -205,7 +224,6 @@ pub(crate) fn establish<P: Protocol>(
     let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
     inner.insert(conn, Entry::Stream(transport.clone()));
     inner.driver().receive(conn, true);
-    transport.engine(|stream| stream.made(&transport));
     transport
 }
 

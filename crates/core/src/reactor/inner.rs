@@ -216,6 +216,11 @@ impl Inner {
         open
     }
 
+    pub(crate) fn call_soon(&self, call: Call) {
+        self.calls.borrow_mut().push_back(call);
+        self.set_waiting(Self::CALLS);
+    }
+
     // ---- output
 
     #[inline]

@@ -83,8 +83,7 @@ impl Reactor {
     /// Runs `f` in the next turn, in the order of calls; never from inside this method.
     #[doc(alias = "callLater")]
     pub fn call_soon(&self, f: impl FnOnce(&Self) + 'static) {
-        self.0.calls.borrow_mut().push_back(Box::new(f));
-        self.0.set_waiting(Inner::CALLS);
+        self.0.call_soon(Box::new(f));
     }
 
     /// The handle for other threads.

@@ -4,13 +4,13 @@ use std::fmt::{self, Debug, Write};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, Interest, Subscriber, set_default};
-use tracing::{Event, Level, Metadata};
+use tracing::{Dispatch, Event, Level, Metadata};
 
 /// Captures the log events of this thread, of all levels, as long as it lives. What other threads log, tests that run beside this one included,
 /// goes its usual way.
@@ -64,8 +64,12 @@ impl CapturedLog {
     /// Captures from now on.
     #[must_use]
     pub fn start() -> Self {
+        // Whoever meets a place that logs for the first time asks the subscribers there are then; with this one there is always one that will not
+        // have "never" for an answer, whatever threads do at the same time.
+        static KEEN: OnceLock<Dispatch> = OnceLock::new();
+        KEEN.get_or_init(|| Dispatch::new(Capture::new(Arc::default())));
         let events = Arc::<Mutex<Vec<LogEvent>>>::default();
-        let capture = Capture { events: Arc::clone(&events), spans: AtomicU64::new(1) };
+        let capture = Capture::new(Arc::clone(&events));
         Self { events, _guard: set_default(capture), _here: PhantomData }
     }
 
@@ -162,6 +166,12 @@ fn lock(events: &Mutex<Vec<LogEvent>>) -> MutexGuard<'_, Vec<LogEvent>> {
 struct Capture {
     events: Arc<Mutex<Vec<LogEvent>>>,
     spans: AtomicU64,
+}
+
+impl Capture {
+    fn new(events: Arc<Mutex<Vec<LogEvent>>>) -> Self {
+        Self { events, spans: AtomicU64::new(1) }
+    }
 }
 
 impl Subscriber for Capture {

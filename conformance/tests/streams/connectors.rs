@@ -522,3 +522,40 @@ on_every_driver!(a_reactor_dropped_while_a_name_is_looked_up_drops_the_factory, 
     factory.connectors.borrow_mut().clear();
     assert_eq!(Rc::strong_count(&factory.notices), 1, "the factory is still there");
 });
+
+/// Connects again whatever happens.
+struct Stubborn;
+
+impl Factory for Stubborn {
+    type Protocol = Probe;
+
+    fn build_protocol(&mut self, _: &mut Link<'_>) -> Option<Probe> {
+        Some(Probe::new())
+    }
+
+    fn connection_failed(&mut self, connector: &Connector, _: &ConnectError) {
+        let _ = connector.connect();
+    }
+
+    fn connection_lost(&mut self, connector: &Connector, _: &CloseReason) {
+        let _ = connector.connect();
+    }
+}
+
+on_every_driver!(a_factory_that_always_connects_again_keeps_no_reactor_from_its_end, |ground| {
+    for close in [false, true] {
+        let reactor = started(ground);
+        let port = listen(&reactor, Probe::new);
+        let connector = reactor.connector_tcp(port.local_addr(), Stubborn);
+        // One that fails at once goes round without keeping the loop from all else.
+        reactor.connector_tcp("no destination", Stubborn);
+        turn_until(&reactor, "the connection", || connector.transport().is_some());
+        if close {
+            reactor.close_all();
+        } else {
+            reactor.stop().unwrap();
+            while reactor.turn(None).unwrap() == Turn::Continue {}
+        }
+        assert!(connector.transport().is_none());
+    }
+});

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use marline::protocols::line::{LineLink, LineProtocol, LineReceiver};
+use marline::protocols::line::{Delimiter, LineFormat, LineLink, LineProtocol, LineReceiver};
 use marline::{CloseReason, Transport};
 
 /// Who is in: a name and the way to reach it. All members share one.
@@ -37,6 +37,11 @@ pub(crate) struct Member {
 }
 
 impl LineProtocol for Member {
+    /// People come with nc, which ends lines with LF alone, and with telnet.
+    fn format(&self) -> LineFormat {
+        LineFormat::new(Delimiter::CRLF_OR_LF).with_limit(1000)
+    }
+
     fn connection_made(&mut self, link: &mut LineLink<'_>) {
         link.write(b"Your name?\r\n");
     }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use marline::protocols::line::{
-    LineError, LineFormat, LineLink, LineProtocol, LineReceiver, Refused,
+    Delimiter, LineError, LineFormat, LineLink, LineProtocol, LineReceiver, Refused,
 };
 use marline::{CloseReason, DelayedCall, Transport};
 
@@ -16,7 +16,7 @@ struct Greeter {
 
 impl LineProtocol for Greeter {
     fn format(&self) -> LineFormat {
-        LineFormat::default().with_limit(100)
+        LineFormat::new(Delimiter::CRLF_OR_LF).with_limit(100)
     }
 
     fn connection_made(&mut self, link: &mut LineLink<'_>) {

@@ -110,7 +110,8 @@ fn chat_tells_everybody_else() {
     assert_eq!(to_bob.next().unwrap(), "Your name?");
     bob.write_all(b"ann\r\n").unwrap();
     assert_eq!(to_bob.next().unwrap(), "Taken. Another?");
-    bob.write_all(b"bob\r\n").unwrap();
+    // As nc ends a line.
+    bob.write_all(b"bob\n").unwrap();
     assert_eq!(to_ann.next().unwrap(), "bob has come");
     assert_eq!(to_bob.next().unwrap(), "Welcome, bob");
     ann.write_all(b"hello\r\n").unwrap();

@@ -9,7 +9,8 @@ use crate::connection::Connection;
 use crate::deferred::Deferred;
 use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, ConnectFault, ConnectOptions, Handle};
-use crate::port::{made, place, tell_factory};
+use crate::panic::guard_quietly;
+use crate::port::{made, place};
 use crate::protocol::Link;
 use crate::reactor::after::After;
 use crate::reactor::inner::{Inner, Timer};
@@ -85,8 +86,6 @@ impl Reactor {
             state: RefCell::new(State::Disconnected),
             started: Cell::new(false),
             in_notice: Cell::new(false),
-            late: Cell::new(false),
-            doomed: Cell::new(false),
             site: Location::caller(),
         }));
         // Nothing can stand in the way of the first attempt.
@@ -312,19 +311,25 @@ struct Client {
     started: Cell<bool>,
     /// Whether the factory is being told of an end.
     in_notice: Cell<bool>,
-    /// Whether the attempt that is to begin in a turn of its own was given up.
-    doomed: Cell<bool>,
-    /// Whether the present attempt is to begin in a turn of its own, and has not yet.
-    late: Cell<bool>,
     site: &'static Location<'static>,
 }
 
 enum State {
     Disconnected,
-    /// `connect` was called; the attempt begins from the loop.
+    /// `connect` was called; the attempt begins from the loop, after the present callback.
     Starting,
+    /// `connect` was called inside a notice; the attempt begins in a turn of its own.
+    Queued,
+    /// The same, but it was given up: in its turn it fails.
+    Doomed,
     Connecting(Rc<Attempt>),
     Connected(Transport),
+}
+
+impl State {
+    fn is_waiting(&self) -> bool {
+        matches!(self, Self::Starting | Self::Queued | Self::Doomed)
+    }
 }
 
 /// A connector is connecting, or connected, already.
@@ -363,16 +368,15 @@ impl Connector {
         if !matches!(*self.0.state.borrow(), State::Disconnected) {
             return Err(AlreadyConnecting);
         }
-        self.set(State::Starting);
         // From inside a notice in a turn of its own: one that connects again whenever an attempt fails at once must not keep the loop from all else.
-        let late = self.0.in_notice.get();
-        self.0.late.set(late);
+        let queued = self.0.in_notice.get();
+        self.set(if queued { State::Queued } else { State::Starting });
         let beginning = Beginning { connector: self.clone(), begun: Cell::new(false) };
         let begin = move || {
             beginning.begun.set(true);
             beginning.connector.begin();
         };
-        if late {
+        if queued {
             self.0.inner.call_soon(Box::new(move |_| begin()));
         } else {
             self.0.inner.after(After::Call(Box::new(begin)));
@@ -394,10 +398,9 @@ impl Connector {
                 self.set(State::Connecting(attempt));
                 Ok(())
             }
-            State::Starting if self.0.late.get() => {
-                // It is told in its turn.
-                self.set(State::Starting);
-                if self.0.doomed.replace(true) { Err(NotConnecting) } else { Ok(()) }
+            State::Queued => {
+                self.set(State::Doomed);
+                Ok(())
             }
             State::Starting => {
                 self.failed_soon(ConnectCause::Cancelled);
@@ -454,14 +457,23 @@ impl Connector {
         drop(old);
     }
 
+    /// Changes the state of an attempt that has not begun.
+    fn set_if_waiting(&self, state: State) {
+        let waiting = State::is_waiting(&self.0.state.borrow());
+        if waiting {
+            self.set(state);
+        }
+    }
+
     /// From the loop: tells the factory, then begins.
     fn begin(&self) {
-        self.0.late.set(false);
+        let doomed = matches!(*self.0.state.borrow(), State::Doomed);
+        self.set_if_waiting(State::Starting);
         if !self.0.started.replace(true) {
             tell_factory(|| self.0.factory.start());
         }
         tell_factory(|| self.0.factory.started_connecting(self));
-        if self.0.doomed.replace(false) && matches!(*self.0.state.borrow(), State::Starting) {
+        if doomed && matches!(*self.0.state.borrow(), State::Starting) {
             self.set(State::Disconnected);
             return self.failed_soon(ConnectCause::Cancelled);
         }
@@ -528,11 +540,7 @@ impl Drop for Beginning {
         if self.begun.get() {
             return;
         }
-        self.connector.0.doomed.set(false);
-        let starting = matches!(*self.connector.0.state.borrow(), State::Starting);
-        if starting {
-            self.connector.set(State::Disconnected);
-        }
+        self.connector.set_if_waiting(State::Disconnected);
         let this = self.connector.clone();
         self.connector.0.inner.after(After::Call(Box::new(move || this.stop_if_idle())));
     }
@@ -609,4 +617,9 @@ impl<F: Factory> AnyFactory for RefCell<F> {
         made(&transport);
         Ok(())
     }
+}
+
+/// Calls a factory from the loop; a panic is logged.
+fn tell_factory(f: impl FnOnce()) {
+    guard_quietly("factory", f);
 }

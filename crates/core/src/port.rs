@@ -11,7 +11,7 @@ use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, Handle, ListenOptions};
 use crate::failure::Failure;
 use crate::layer::Layer;
-use crate::panic::{guard, guard_quietly};
+use crate::panic::guard;
 use crate::protocol::Link;
 use crate::reactor::after::After;
 use crate::reactor::inner::Inner;
@@ -315,9 +315,4 @@ impl<F: Factory> AnyPort for Listener<F> {
             self.inner.driver().receive(handle, !paused);
         }
     }
-}
-
-/// Calls a factory from the loop; a panic is logged.
-pub(crate) fn tell_factory(f: impl FnOnce()) {
-    guard_quietly("factory", f);
 }

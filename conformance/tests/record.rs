@@ -161,7 +161,7 @@ impl Driver for Record {
         self.driver.set_option(handle, option)
     }
 
-    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<bool, OsError> {
+    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<SocketOption, OsError> {
         self.driver.option(handle, option)
     }
 
@@ -272,8 +272,8 @@ impl Driver for Replay {
         Ok(())
     }
 
-    fn option(&mut self, _: Handle, _: SocketOption) -> Result<bool, OsError> {
-        Ok(true)
+    fn option(&mut self, _: Handle, _: SocketOption) -> Result<SocketOption, OsError> {
+        Ok(SocketOption::NoDelay(true))
     }
 
     fn as_any(&mut self) -> &mut dyn Any {

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use marline_core::driver::{ConnectFault, ConnectOptions, ListenOptions, OsError, SocketOption};
+use marline_core::driver::{
+    ConnectFault, ConnectOptions, DatagramOptions, ListenOptions, OsError, SocketOption,
+};
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
 use rustix::net::{
@@ -34,7 +36,7 @@ pub(crate) fn listening(
     let socket = open(addr, SocketType::STREAM).map_err(fault)?;
     let bound = || -> Result<SocketAddr, Errno> {
         sockopt::set_socket_reuseaddr(&socket, options.reuse_address)?;
-        shared(&socket, addr, options)?;
+        shared(&socket, addr, options.reuse_port, options.only_v6)?;
         // Linux hands this one down to what is accepted.
         sockopt::set_tcp_nodelay(&socket, options.no_delay)?;
         bind(&socket, &addr)?;
@@ -67,12 +69,12 @@ pub(crate) fn connecting(to: &Addr, options: &ConnectOptions) -> Result<OwnedFd,
 /// take the port over, and there are no old connections for it to help with.
 pub(crate) fn datagrams(
     addr: &Addr,
-    options: &ListenOptions,
+    options: &DatagramOptions,
 ) -> Result<(OwnedFd, SocketAddr), OsError> {
     let addr = ip(addr)?;
     let socket = open(addr, SocketType::DGRAM).map_err(fault)?;
     let bound = || -> Result<SocketAddr, Errno> {
-        shared(&socket, addr, options)?;
+        shared(&socket, addr, options.reuse_port, options.only_v6)?;
         bind(&socket, &addr)?;
         getsockname(&socket)?.try_into()
     };
@@ -96,10 +98,17 @@ pub(crate) fn set_option(socket: BorrowedFd<'_>, option: SocketOption) -> Result
     }
 }
 
-pub(crate) fn option(socket: BorrowedFd<'_>, option: SocketOption) -> Result<bool, OsError> {
+pub(crate) fn option(
+    socket: BorrowedFd<'_>,
+    option: SocketOption,
+) -> Result<SocketOption, OsError> {
     match option {
-        SocketOption::NoDelay(_) => sockopt::tcp_nodelay(socket).map_err(fault),
-        SocketOption::KeepAlive(_) => sockopt::socket_keepalive(socket).map_err(fault),
+        SocketOption::NoDelay(_) => {
+            sockopt::tcp_nodelay(socket).map(SocketOption::NoDelay).map_err(fault)
+        }
+        SocketOption::KeepAlive(_) => {
+            sockopt::socket_keepalive(socket).map(SocketOption::KeepAlive).map_err(fault)
+        }
         _ => Err(OsError::UNSUPPORTED),
     }
 }
@@ -127,12 +136,17 @@ fn open(addr: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     socket_with(family, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, Some(protocol))
 }
 
-fn shared(socket: &OwnedFd, addr: SocketAddr, options: &ListenOptions) -> Result<(), Errno> {
-    if options.reuse_port {
+fn shared(
+    socket: &OwnedFd,
+    addr: SocketAddr,
+    reuse_port: bool,
+    only_v6: bool,
+) -> Result<(), Errno> {
+    if reuse_port {
         sockopt::set_socket_reuseport(socket, true)?;
     }
     if addr.is_ipv6() {
-        sockopt::set_ipv6_v6only(socket.as_fd(), options.only_v6)?;
+        sockopt::set_ipv6_v6only(socket.as_fd(), only_v6)?;
     }
     Ok(())
 }

@@ -5,17 +5,22 @@
 //! [`Capability`], with its types in `request.rs`.
 
 mod error;
+mod options;
 mod request;
 
 use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::{Addr, Time};
 
 pub use error::OsError;
+pub use options::{
+    Adopt, ConnectOptions, DatagramOptions, Interface, ListenOptions, Membership, SocketFile,
+    SocketOption,
+};
 pub use request::{
     Answer, Capability, FileAnswer, FileRequest, Interest, Job, JobId, ProcessRequest,
     SerialRequest,
@@ -139,8 +144,8 @@ pub trait Driver {
     /// Sets an option of a socket.
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> Result<(), OsError>;
 
-    /// Whether a yes-or-no option is set. Only the kind of `option` matters, not the value in it.
-    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<bool, OsError>;
+    /// The present value of an option: the same variant comes back. Only the kind of `option` matters, not the value in it.
+    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<SocketOption, OsError>;
 
     // ---- datagrams (Capability::Datagrams)
 
@@ -148,8 +153,14 @@ pub trait Driver {
     fn bind_datagram(
         &mut self,
         _addr: &Addr,
-        _options: &ListenOptions,
+        _options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
+        Err(OsError::UNSUPPORTED)
+    }
+
+    /// Names the one peer of a datagram socket: only its datagrams are received from now on, and its refusals are reported as
+    /// [`Completion::DatagramFailed`].
+    fn connect_datagram(&mut self, _socket: Handle, _to: &Addr) -> Result<(), OsError> {
         Err(OsError::UNSUPPORTED)
     }
 
@@ -163,14 +174,37 @@ pub trait Driver {
         Err(OsError::UNSUPPORTED)
     }
 
-    /// Where the datagram that was reported last came from.
+    /// Sends several, in this order, in as few system calls as it can. Answers how many have left; fewer than all if the next one cannot
+    /// leave, and an error if not even the first can.
+    fn send_datagrams(&mut self, socket: Handle, batch: &[Datagram<'_>]) -> Result<usize, OsError> {
+        for (sent, datagram) in batch.iter().enumerate() {
+            if let Err(error) =
+                self.send_datagram(socket, datagram.to, &[IoSlice::new(datagram.bytes)])
+            {
+                return if sent == 0 { Err(error) } else { Ok(sent) };
+            }
+        }
+        Ok(batch.len())
+    }
+
+    /// Where the datagrams that were reported last came from.
     fn datagram_source(&mut self, _socket: Handle) -> Option<Addr> {
         None
     }
 
+    /// Joins or leaves a multicast group ([`Capability::Multicast`]).
+    fn set_membership(
+        &mut self,
+        _socket: Handle,
+        _membership: &Membership,
+        _joined: bool,
+    ) -> Result<(), OsError> {
+        Err(OsError::UNSUPPORTED)
+    }
+
     // ---- chunks (drivers that receive into buffers of their own)
 
-    /// Moves out the chunk of a [`Completion::Lent`].
+    /// Moves out the chunk of a [`Completion::Lent`] or [`Completion::Datagrams`].
     fn take_chunk(&mut self, _chunk: u32) -> Vec<u8> {
         Vec::new()
     }
@@ -216,17 +250,39 @@ pub trait Driver {
         Err(OsError::UNSUPPORTED)
     }
 
-    /// Watches a descriptor that belongs to somebody else ([`Capability::Watch`]).
+    /// Takes over a socket that somebody else has opened ([`Capability::Adopt`]), as what it is to be used as. Answers the address it is
+    /// bound to. A connection does not receive until it is told to.
+    ///
+    /// # Errors
+    ///
+    /// The descriptor comes back. `ENOTSOCK` (by its number) for what is no socket; [`OsError::UNSUPPORTED`] for a socket of another type,
+    /// state or family than asked for.
+    #[cfg(unix)]
+    fn adopt(
+        &mut self,
+        descriptor: std::os::fd::OwnedFd,
+        _what: Adopt,
+    ) -> Result<(Handle, Addr), (OsError, std::os::fd::OwnedFd)> {
+        Err((OsError::UNSUPPORTED, descriptor))
+    }
+
+    /// Watches a descriptor that belongs to somebody else ([`Capability::Watch`]); this is a duplicate of it, for the driver to keep. Each
+    /// wait reports once what is ready: [`Completion::Readable`], also at the end or on an error, and [`Completion::Writable`]. What
+    /// can be polled by nobody (a regular file) is always ready.
     #[cfg(unix)]
     fn watch(
         &mut self,
-        _descriptor: std::os::fd::BorrowedFd<'_>,
+        _descriptor: std::os::fd::OwnedFd,
         _interest: Interest,
     ) -> Result<Handle, OsError> {
         Err(OsError::UNSUPPORTED)
     }
 
-    /// Passes a descriptor along with the next byte sent ([`Capability::PassDescriptors`]).
+    /// Changes what a watch waits for.
+    fn set_interest(&mut self, _watch: Handle, _interest: Interest) {}
+
+    /// Passes a descriptor along with the next byte that is sent ([`Capability::PassDescriptors`]). Several wait together for the same
+    /// byte, in their order; nothing is in flight for the connection meanwhile.
     #[cfg(unix)]
     fn send_descriptor(
         &mut self,
@@ -236,16 +292,29 @@ pub trait Driver {
         Err(OsError::UNSUPPORTED)
     }
 
-    /// Sends `length` bytes of a file from `offset` on ([`Capability::SendFile`]); completes like a buffer in flight.
+    /// The next descriptor that came with the bytes of a [`Completion::ReceivedWith`], in the order sent. What is not taken is closed with
+    /// the next receive.
+    #[cfg(unix)]
+    fn take_descriptor(&mut self, _conn: Handle) -> Option<std::os::fd::OwnedFd> {
+        None
+    }
+
+    /// Sends `length` bytes of a file from `offset` on, without copying them through the process ([`Capability::SendFile`]). Answers, and completes, like a
+    /// buffer in flight: [`Sent::Now`] with `length`, or [`Sent::InFlight`] and [`Completion::Sent`] as they leave; the file is the driver's until then.
+    /// Should the file end early or not be readable later on, [`Completion::FileFailed`] ends the sending instead.
+    ///
+    /// # Errors
+    ///
+    /// The file comes back: nothing of it has left, the connection stands, and the bytes can be sent another way.
     #[cfg(unix)]
     fn send_file(
         &mut self,
         _conn: Handle,
-        _file: std::os::fd::OwnedFd,
+        file: std::os::fd::OwnedFd,
         _offset: u64,
         _length: u64,
-    ) -> Result<Sent, OsError> {
-        Err(OsError::UNSUPPORTED)
+    ) -> Result<Sent, (OsError, std::os::fd::OwnedFd)> {
+        Err((OsError::UNSUPPORTED, file))
     }
 
     /// Works on a file off the loop ([`Capability::Files`]); [`Completion::Answered`] follows.
@@ -319,6 +388,13 @@ pub enum Completion {
         /// How many of its bytes count, from the start.
         len: usize,
     },
+    /// As [`Received`](Self::Received), and descriptors came along: fetch them with [`Driver::take_descriptor`], before the bytes are used.
+    ReceivedWith {
+        /// The connection.
+        conn: Handle,
+        /// How many bytes; never zero.
+        len: usize,
+    },
     /// The peer will send no more.
     ReadClosed {
         /// The connection.
@@ -333,12 +409,25 @@ pub enum Completion {
         /// Whether that was the rest: the buffer can be fetched with [`Driver::reclaim`].
         done: bool,
     },
-    /// A datagram has arrived and lies at the start of the scratch buffer; [`Driver::datagram_source`] tells from where.
-    Datagram {
+    /// Datagrams from one sender have arrived in a chunk of the driver's own: fetch it with [`Driver::take_chunk`], give it back afterwards;
+    /// [`Driver::datagram_source`] tells from where. They lie one behind the other, each of `segment` bytes but for the last, which may be
+    /// shorter; with `len` zero it is one empty datagram.
+    Datagrams {
         /// The socket.
         socket: Handle,
-        /// How many bytes, of a datagram that may have been longer.
+        /// Which chunk.
+        chunk: u32,
+        /// How many of its bytes count, from the start.
         len: usize,
+        /// How long each is.
+        segment: usize,
+    },
+    /// The file in flight ends before the bytes asked for, or can no longer be read: the rest is not sent, the connection stands.
+    FileFailed {
+        /// The connection.
+        conn: Handle,
+        /// Why; `UnexpectedEof` if the file is too short.
+        error: OsError,
     },
     /// A handle has come to its end: connection refused or reset, socket broken. Nothing more is reported for it.
     Failed {
@@ -347,7 +436,8 @@ pub enum Completion {
         /// Why.
         error: OsError,
     },
-    /// A passing error of a datagram socket (an ICMP refusal, say): the socket goes on.
+    /// A passing error of a datagram socket: the socket goes on. The refusal of a connected peer, or a datagram too long for the driver's chunk
+    /// (`EMSGSIZE`), which was dropped.
     DatagramFailed {
         /// The socket.
         socket: Handle,
@@ -385,6 +475,15 @@ pub enum Completion {
     },
 }
 
+/// A datagram to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// To whom; `None` on a connected socket.
+    pub to: Option<&'a Addr>,
+    /// All of it.
+    pub bytes: &'a [u8],
+}
+
 /// Bytes handed to [`Driver::send`].
 #[derive(Debug)]
 pub enum Outgoing<'a> {
@@ -418,59 +517,6 @@ pub enum Close {
     Reset,
 }
 
-/// How to listen. The default is what servers want; write `ListenOptions { backlog: 10, ..Default::default() }`, for there will be more fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenOptions {
-    /// How many connections may wait to be accepted; the system caps it. 1024.
-    pub backlog: u32,
-    /// `SO_REUSEADDR`: bind although old connections of the address linger. On.
-    pub reuse_address: bool,
-    /// `SO_REUSEPORT`: share the port with other sockets that also say so, each getting a share of the connections. Off.
-    pub reuse_port: bool,
-    /// `IPV6_V6ONLY`: an IPv6 socket takes no IPv4. On, on every system.
-    pub only_v6: bool,
-    /// `TCP_NODELAY` on what is accepted: the reactor gathers the writes of a callback itself. On.
-    pub no_delay: bool,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self {
-            backlog: 1024,
-            reuse_address: true,
-            reuse_port: false,
-            only_v6: true,
-            no_delay: true,
-        }
-    }
-}
-
-/// How to connect; write `ConnectOptions { timeout: None, ..Default::default() }`, for there will be more fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectOptions {
-    /// The local address to connect from.
-    #[doc(alias = "bindAddress")]
-    pub bind: Option<Addr>,
-    /// `SO_REUSEADDR` on that local address. On.
-    pub reuse_address: bool,
-    /// `TCP_NODELAY`. On.
-    pub no_delay: bool,
-    /// How long name lookup and connecting may take together, 30 seconds; `None` is as long as the system tries. Kept by the reactor,
-    /// not by the driver.
-    pub timeout: Option<Duration>,
-}
-
-impl Default for ConnectOptions {
-    fn default() -> Self {
-        Self {
-            bind: None,
-            reuse_address: true,
-            no_delay: true,
-            timeout: Some(Duration::from_secs(30)),
-        }
-    }
-}
-
 /// Why a connection could not even be begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectFault {
@@ -478,14 +524,4 @@ pub enum ConnectFault {
     Bind(OsError),
     /// The attempt itself was refused at once.
     Connect(OsError),
-}
-
-/// An option of a socket, with its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SocketOption {
-    /// `TCP_NODELAY`: small segments leave at once.
-    NoDelay(bool),
-    /// `SO_KEEPALIVE`: probe an idle peer, by the system's times.
-    KeepAlive(bool),
 }

@@ -17,6 +17,12 @@ use super::OsError;
 pub enum Capability {
     /// Datagram sockets.
     Datagrams,
+    /// Multicast groups.
+    Multicast,
+    /// UNIX sockets, streams and (with [`Datagrams`](Self::Datagrams)) datagrams.
+    Unix,
+    /// Taking over sockets that somebody else has opened.
+    Adopt,
     /// Looking names up.
     Resolve,
     /// Running jobs on worker threads, or on what stands in for them.
@@ -43,8 +49,11 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability, for reports.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Datagrams,
+        Self::Multicast,
+        Self::Unix,
+        Self::Adopt,
         Self::Resolve,
         Self::Work,
         Self::Signals,

@@ -241,13 +241,18 @@ impl Reactor {
             }
             Completion::Connected { conn }
             | Completion::ReadClosed { conn }
-            | Completion::Sent { conn, .. } => self.complete(conn, completion),
+            | Completion::Sent { conn, .. }
+            | Completion::FileFailed { conn, .. } => self.complete(conn, completion),
             Completion::Failed { handle, .. } => self.complete(handle, completion),
-            Completion::Datagram { socket, len } => {
-                inner.lend(scratch.get(..len).unwrap_or_default());
+            Completion::ReceivedWith { conn, len } => {
+                self.complete(conn, completion);
+                inner.settle();
+                self.received(conn, scratch.get(..len).unwrap_or_default());
+                inner.lend(&[]);
+            }
+            Completion::Datagrams { socket, .. } | Completion::DatagramFailed { socket, .. } => {
                 self.complete(socket, completion);
             }
-            Completion::DatagramFailed { socket, .. } => self.complete(socket, completion),
             Completion::Readable { watch } | Completion::Writable { watch } => {
                 self.complete(watch, completion);
             }

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::Addr;
-use crate::driver::{ConnectFault, ConnectOptions, Handle, ListenOptions, OsError};
+use crate::driver::{
+    ConnectFault, ConnectOptions, DatagramOptions, Handle, ListenOptions, OsError,
+};
 
 use super::net::Net;
 
@@ -36,7 +38,7 @@ impl Net {
             !ports.into_iter().flatten().filter_map(|key| net.ports.get(*key)).any(|port| {
                 !(port.options.reuse_port && options.reuse_port)
                     && port.local.ip().is_some_and(|bound| {
-                        overlap((bound.ip(), &port.options), (addr.ip(), options))
+                        overlap((bound.ip(), port.options.only_v6), (addr.ip(), options.only_v6))
                     })
             })
         })
@@ -47,14 +49,17 @@ impl Net {
         &mut self,
         host: u32,
         addr: SocketAddr,
-        options: &ListenOptions,
+        options: &DatagramOptions,
     ) -> Result<SocketAddr, OsError> {
         self.check_local(host, addr.ip())?;
         self.choose_port(host, addr, |net, addr| {
             let sockets = net.hosts[host as usize].packet_ports.get(&addr.port());
             !sockets.into_iter().flatten().filter_map(|key| net.sockets.get(*key)).any(|socket| {
                 !(socket.options.reuse_port && options.reuse_port)
-                    && overlap((socket.local.ip(), &socket.options), (addr.ip(), options))
+                    && overlap(
+                        (socket.local.ip(), socket.options.only_v6),
+                        (addr.ip(), options.only_v6),
+                    )
             })
         })
     }
@@ -70,7 +75,7 @@ impl Net {
         let candidates = self.hosts[host as usize].stream_ports.get(&addr.port())?;
         let fits = candidates.iter().filter_map(|key| {
             let port = self.ports.get(*key)?;
-            Some((rank(port.local.ip()?.ip(), &port.options, addr.ip())?, *key))
+            Some((rank(port.local.ip()?.ip(), port.options.only_v6, addr.ip())?, *key))
         });
         let fits: Vec<(u8, Handle)> = fits.collect();
         let best = fits.iter().map(|(rank, _)| *rank).min()?;
@@ -85,7 +90,7 @@ impl Net {
         let candidates = self.hosts[host as usize].packet_ports.get(&to.port())?;
         let ranked = candidates.iter().filter_map(|key| {
             let socket = self.sockets.get(*key)?;
-            Some((rank(socket.local.ip(), &socket.options, to.ip())?, *key))
+            Some((rank(socket.local.ip(), socket.options.only_v6, to.ip())?, *key))
         });
         ranked.min_by_key(|(rank, _)| *rank).map(|(_, key)| key)
     }
@@ -186,7 +191,7 @@ pub(super) fn reachable(addr: SocketAddr) -> SocketAddr {
 }
 
 /// How well a bound address fits one that is looked for: exactly, as all of its family, as all of both.
-fn rank(bound: IpAddr, options: &ListenOptions, wanted: IpAddr) -> Option<u8> {
+fn rank(bound: IpAddr, only_v6: bool, wanted: IpAddr) -> Option<u8> {
     if bound == wanted {
         return Some(0);
     }
@@ -195,13 +200,13 @@ fn rank(bound: IpAddr, options: &ListenOptions, wanted: IpAddr) -> Option<u8> {
     }
     match (bound.is_ipv4(), wanted.is_ipv4()) {
         (true, true) | (false, false) => Some(1),
-        (false, true) if !options.only_v6 => Some(2),
+        (false, true) if !only_v6 => Some(2),
         _ => None,
     }
 }
 
 /// Whether two bound addresses share one they would both get.
-fn overlap(one: (IpAddr, &ListenOptions), other: (IpAddr, &ListenOptions)) -> bool {
+fn overlap(one: (IpAddr, bool), other: (IpAddr, bool)) -> bool {
     rank(one.0, one.1, other.0).is_some() || rank(other.0, other.1, one.0).is_some()
 }
 

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
 use crate::Addr;
-use crate::driver::{Completion, Handle, ListenOptions, OsError};
+use crate::driver::{Completion, DatagramOptions, Handle, OsError};
 
 use super::bind::reachable;
 use super::net::{Net, Ready};
@@ -19,7 +19,7 @@ pub(super) struct Socket {
     driver: u32,
     handle: Handle,
     pub(super) local: SocketAddr,
-    pub(super) options: ListenOptions,
+    pub(super) options: DatagramOptions,
     /// What has arrived and was not read.
     inbox: VecDeque<Handle>,
     inbox_bytes: usize,
@@ -41,7 +41,7 @@ impl Net {
         &mut self,
         driver: u32,
         addr: &Addr,
-        options: &ListenOptions,
+        options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         self.check_alive(driver)?;
         self.check_descriptors(driver)?;
@@ -127,8 +127,8 @@ impl Net {
         }
     }
 
-    /// Reads one datagram; what does not fit into `scratch` is cut off.
-    pub(super) fn socket_reports(&mut self, key: Handle, scratch: &mut [u8]) -> Option<Completion> {
+    /// Reads one datagram into the driver's chunk.
+    pub(super) fn socket_reports(&mut self, key: Handle) -> Option<Completion> {
         let socket = self.sockets.get_mut(key)?;
         socket.listed = false;
         if !socket.receiving {
@@ -136,14 +136,15 @@ impl Net {
         }
         let packet = socket.inbox.pop_front()?;
         let (driver, handle) = (socket.driver, socket.handle);
-        let state = self.packets.get(packet)?;
-        socket.inbox_bytes -= state.bytes.len() + OVERHEAD;
-        let len = state.bytes.len().min(scratch.len());
-        scratch[..len].copy_from_slice(&state.bytes[..len]);
-        self.processes[driver as usize].source = Some((handle, Addr::Ip(state.from)));
-        self.forget_packet(packet);
+        let state = self.packets.remove(packet)?;
+        let len = state.bytes.len();
+        socket.inbox_bytes -= len + OVERHEAD;
+        let process = &mut self.processes[driver as usize];
+        process.source = Some((handle, Addr::Ip(state.from)));
+        let before = std::mem::replace(&mut process.chunk, state.bytes);
+        self.keep_buffer(before);
         self.notify_socket(key);
-        Some(Completion::Datagram { socket: handle, len })
+        Some(Completion::Datagrams { socket: handle, chunk: 0, len, segment: len })
     }
 
     pub(super) fn close_socket(&mut self, key: Handle) {
@@ -167,11 +168,15 @@ impl Net {
 
     /// Keeps the buffer for the next one.
     fn forget_packet(&mut self, packet: Handle) {
-        if let Some(mut packet) = self.packets.remove(packet)
-            && self.spare.len() < SPARE
-        {
-            packet.bytes.clear();
-            self.spare.push(packet.bytes);
+        if let Some(packet) = self.packets.remove(packet) {
+            self.keep_buffer(packet.bytes);
+        }
+    }
+
+    pub(super) fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
 }

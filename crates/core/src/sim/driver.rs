@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::driver::{
-    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, Job,
-    JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
+    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
 };
 use crate::{Addr, Time};
 
@@ -215,20 +215,22 @@ impl Driver for SimDriver {
             match option {
                 SocketOption::NoDelay(on) => end.no_delay = on,
                 SocketOption::KeepAlive(on) => end.keep_alive = on,
+                _ => return Err(OsError::UNSUPPORTED),
             }
             Ok(())
         })
     }
 
-    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<bool, OsError> {
+    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<SocketOption, OsError> {
         self.with(|net| {
             let Some(Target::End(key, side)) = self.target(net, handle) else {
                 return Err(OsError::STALE);
             };
             let end = net.conns.get(key).ok_or(OsError::STALE)?.end(side);
             Ok(match option {
-                SocketOption::NoDelay(_) => end.no_delay,
-                SocketOption::KeepAlive(_) => end.keep_alive,
+                SocketOption::NoDelay(_) => SocketOption::NoDelay(end.no_delay),
+                SocketOption::KeepAlive(_) => SocketOption::KeepAlive(end.keep_alive),
+                _ => return Err(OsError::UNSUPPORTED),
             })
         })
     }
@@ -236,7 +238,7 @@ impl Driver for SimDriver {
     fn bind_datagram(
         &mut self,
         addr: &Addr,
-        options: &ListenOptions,
+        options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         self.with(|net| net.open_socket(self.id, addr, options))
     }
@@ -251,6 +253,14 @@ impl Driver for SimDriver {
             Some(Target::Socket(key)) => net.send_packet(self.id, key, to, parts),
             _ => Err(OsError::STALE),
         })
+    }
+
+    fn take_chunk(&mut self, _chunk: u32) -> Vec<u8> {
+        self.with(|net| std::mem::take(&mut net.processes[self.id as usize].chunk))
+    }
+
+    fn give_back(&mut self, _chunk: u32, buffer: Vec<u8>) {
+        self.with(|net| net.keep_buffer(buffer));
     }
 
     fn datagram_source(&mut self, socket: Handle) -> Option<Addr> {
@@ -341,18 +351,19 @@ impl Net {
             let completion = match ready {
                 Ready::End(key, side) => self.end_reports(key, side, scratch),
                 Ready::Port(key) => self.port_reports(key),
-                Ready::Socket(key) => self.socket_reports(key, scratch),
+                Ready::Socket(key) => self.socket_reports(key),
                 Ready::Answer(id) => Some(Completion::Answered { id }),
                 Ready::Signal(number) => {
                     process.signals.contains(&number).then_some(Completion::Signal { number })
                 }
             };
             if let Some(completion) = completion {
-                let len = match completion {
-                    Completion::Received { len, .. } | Completion::Datagram { len, .. } => len,
-                    _ => 0,
+                let bytes = match completion {
+                    Completion::Received { len, .. } => &scratch[..len],
+                    Completion::Datagrams { .. } => &self.processes[driver as usize].chunk,
+                    _ => &[],
                 };
-                self.trace.record(self.now, driver, completion, &scratch[..len]);
+                self.trace.record(self.now, driver, completion, bytes);
                 return Some(completion);
             }
         }

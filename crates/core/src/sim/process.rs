@@ -37,6 +37,8 @@ pub(super) struct Process {
     pub(super) most_workers: usize,
     /// The socket of the datagram reported last, and where that came from.
     pub(super) source: Option<(Handle, Addr)>,
+    /// That datagram.
+    pub(super) chunk: Vec<u8>,
 }
 
 /// What a handle stands for.
@@ -65,6 +67,7 @@ impl Process {
             workers: Vec::new(),
             most_workers: 10,
             source: None,
+            chunk: Vec::new(),
         }
     }
 }

@@ -71,7 +71,7 @@ fn words(completion: &Completion) -> (u8, u32, u32, u64) {
         Completion::Sent { conn, len, done } => {
             (6, conn.index, conn.version, (len as u64) << 1 | u64::from(done))
         }
-        Completion::Datagram { socket, len } => (7, socket.index, socket.version, len as u64),
+        Completion::Datagrams { socket, len, .. } => (7, socket.index, socket.version, len as u64),
         Completion::Failed { handle, error } => {
             (8, handle.index, handle.version, hash_bytes(error.to_string().as_bytes()))
         }

@@ -384,7 +384,7 @@ impl Head {
         Ok(self.reactor.driver().set_option(self.handle, option)?)
     }
 
-    pub(crate) fn option(&self, option: SocketOption) -> io::Result<bool> {
+    pub(crate) fn option(&self, option: SocketOption) -> io::Result<SocketOption> {
         self.socket()?;
         Ok(self.reactor.driver().option(self.handle, option)?)
     }

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use crate::connection::Connection;
 use crate::deferred::{Deferred, Fault};
-use crate::driver::{Handle, SocketOption};
+use crate::driver::{Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers};
 use crate::{Addr, Protocol, Reactor};
@@ -177,7 +177,10 @@ impl Transport {
     /// Whether `TCP_NODELAY` is on.
     #[doc(alias = "getTcpNoDelay")]
     pub fn no_delay(&self) -> std::io::Result<bool> {
-        self.0.option(SocketOption::NoDelay(true))
+        match self.0.option(SocketOption::NoDelay(true))? {
+            SocketOption::NoDelay(on) => Ok(on),
+            _ => Err(OsError::UNSUPPORTED.into()),
+        }
     }
 
     /// Turns `SO_KEEPALIVE` on or off. It is off from the start.
@@ -189,7 +192,10 @@ impl Transport {
     /// Whether `SO_KEEPALIVE` is on.
     #[doc(alias = "getTcpKeepAlive")]
     pub fn keep_alive(&self) -> std::io::Result<bool> {
-        self.0.option(SocketOption::KeepAlive(true))
+        match self.0.option(SocketOption::KeepAlive(true))? {
+            SocketOption::KeepAlive(on) => Ok(on),
+            _ => Err(OsError::UNSUPPORTED.into()),
+        }
     }
 
     /// The reactor it lives on, if it lives on one.
@@ -307,7 +313,7 @@ pub trait RawTransport: 'static {
     /// Calls `f` with the layers, if there are any.
     fn with_layers(&self, f: &mut dyn FnMut(&Layers));
     fn set_option(&self, option: SocketOption) -> std::io::Result<()>;
-    fn option(&self, option: SocketOption) -> std::io::Result<bool>;
+    fn option(&self, option: SocketOption) -> std::io::Result<SocketOption>;
     fn reactor(&self) -> Option<Reactor>;
     /// The type of the present protocol, or `None` once it is gone.
     fn protocol_type(&self) -> Option<TypeId>;

@@ -454,7 +454,7 @@ impl<P: Protocol> RawTransport for Stream<P> {
         self.head.set_option(option)
     }
 
-    fn option(&self, option: SocketOption) -> io::Result<bool> {
+    fn option(&self, option: SocketOption) -> io::Result<SocketOption> {
         self.head.option(option)
     }
 

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use marline_core::Addr;
-use marline_core::driver::{Completion, Handle, ListenOptions, OsError};
+use marline_core::driver::{Completion, DatagramOptions, Handle, OsError};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvfrom, sendmsg, sendmsg_addr};
 
@@ -16,7 +16,7 @@ impl<S: Selector> Readiness<S> {
     pub(super) fn open_datagrams(
         &mut self,
         addr: &Addr,
-        options: &ListenOptions,
+        options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         let (socket, bound) = datagrams(addr, options)?;
         let socket = self.table.insert(socket, Kind::Datagram, Interest::READ);
@@ -24,12 +24,7 @@ impl<S: Selector> Readiness<S> {
         Ok((socket, Addr::Ip(bound)))
     }
 
-    pub(super) fn datagram_ready(
-        &mut self,
-        socket: Handle,
-        ready: Ready,
-        scratch: &mut [u8],
-    ) -> Option<Completion> {
+    pub(super) fn datagram_ready(&mut self, socket: Handle, ready: Ready) -> Option<Completion> {
         let entry = self.table.get(socket)?;
         let fd = entry.fd()?;
         if !entry.reads() {
@@ -44,11 +39,12 @@ impl<S: Selector> Readiness<S> {
             }
             return None;
         }
-        match recvfrom(fd, scratch, RecvFlags::empty()) {
+        self.chunk.resize(CHUNK, 0);
+        match recvfrom(fd, &mut *self.chunk, RecvFlags::empty()) {
             Ok((len, _, from)) => {
                 self.datagram_from =
                     from.and_then(|from| from.try_into().ok()).map(|from| (socket, from));
-                Some(Completion::Datagram { socket, len })
+                Some(Completion::Datagrams { socket, chunk: 0, len, segment: len })
             }
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(errno @ (Errno::BADF | Errno::NOTSOCK | Errno::INVAL | Errno::FAULT)) => {
@@ -79,4 +75,6 @@ impl<S: Selector> Readiness<S> {
     }
 }
 
+/// The longest datagram.
+const CHUNK: usize = 65_536;
 const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);

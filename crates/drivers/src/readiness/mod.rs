@@ -20,8 +20,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use marline_core::driver::{
-    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, Job,
-    JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
+    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -63,6 +63,8 @@ pub(crate) struct Readiness<S> {
     accepted_from: Option<(Handle, SocketAddr)>,
     /// Where the datagram reported last came from.
     datagram_from: Option<(Handle, SocketAddr)>,
+    /// That datagram.
+    chunk: Vec<u8>,
     background: Background,
 }
 
@@ -88,6 +90,7 @@ impl<S: Selector> Readiness<S> {
             reserve: Some(port::reserve()?),
             accepted_from: None,
             datagram_from: None,
+            chunk: Vec::new(),
             background,
         })
     }
@@ -190,7 +193,7 @@ impl<S: Selector> Readiness<S> {
         }
         match kind {
             Kind::Connecting => self.connected(handle),
-            Kind::Datagram => self.datagram_ready(handle, ready, scratch),
+            Kind::Datagram => self.datagram_ready(handle, ready),
             Kind::Lingering => {
                 self.discard(handle, scratch);
                 None
@@ -393,7 +396,7 @@ impl<S: Selector> Driver for Readiness<S> {
         set_option(entry.fd().ok_or(OsError::STALE)?, option)
     }
 
-    fn option(&mut self, handle: Handle, which: SocketOption) -> Result<bool, OsError> {
+    fn option(&mut self, handle: Handle, which: SocketOption) -> Result<SocketOption, OsError> {
         let entry = self.table.live(handle).ok_or(OsError::STALE)?;
         option(entry.fd().ok_or(OsError::STALE)?, which)
     }
@@ -401,7 +404,7 @@ impl<S: Selector> Driver for Readiness<S> {
     fn bind_datagram(
         &mut self,
         addr: &Addr,
-        options: &ListenOptions,
+        options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         self.open_datagrams(addr, options)
     }
@@ -413,6 +416,14 @@ impl<S: Selector> Driver for Readiness<S> {
         parts: &[IoSlice<'_>],
     ) -> Result<(), OsError> {
         self.send_one(socket, to, parts)
+    }
+
+    fn take_chunk(&mut self, _chunk: u32) -> Vec<u8> {
+        std::mem::take(&mut self.chunk)
+    }
+
+    fn give_back(&mut self, _chunk: u32, buffer: Vec<u8>) {
+        self.chunk = buffer;
     }
 
     fn datagram_source(&mut self, socket: Handle) -> Option<Addr> {

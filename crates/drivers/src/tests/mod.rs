@@ -110,6 +110,20 @@ impl Bench {
         }
     }
 
+    /// The next completion, which has to be one datagram of this socket.
+    fn datagram(&mut self, from: Handle) -> Vec<u8> {
+        match self.next() {
+            Completion::Datagrams { socket, chunk, len, segment } if socket == from => {
+                assert_eq!(len, segment, "several datagrams");
+                let bytes = self.driver.take_chunk(chunk);
+                let datagram = bytes[..len].to_vec();
+                self.driver.give_back(chunk, bytes);
+                datagram
+            }
+            other => panic!("not a datagram of {from:?}: {other:?}"),
+        }
+    }
+
     /// Lets what the peers have sent arrive.
     fn settle(&self) {
         // What goes over loopback is there when the peer's call returns; the pause is for machines where it is not.

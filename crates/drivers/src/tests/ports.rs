@@ -36,7 +36,10 @@ fn what_is_accepted_has_the_delay_of_its_port() {
             let (port, addr) = bench.listen_on("127.0.0.1:0", &options);
             let _peer = TcpStream::connect(addr).unwrap();
             let conn = accepted(&mut bench, port);
-            assert_eq!(bench.driver.option(conn, SocketOption::NoDelay(true)), Ok(no_delay));
+            assert_eq!(
+                bench.driver.option(conn, SocketOption::NoDelay(true)),
+                Ok(SocketOption::NoDelay(no_delay))
+            );
         }
     });
 }

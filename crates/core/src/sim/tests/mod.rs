@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use super::{Host, Link, SimDriver, World};
 use crate::driver::{
-    Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, ListenOptions, OsError,
-    Outgoing, Sent,
+    Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver, Handle,
+    ListenOptions, OsError, Outgoing, Sent,
 };
 use crate::{Addr, Time};
 
@@ -57,10 +57,15 @@ impl Node {
         loop {
             let next = self.driver.next(&mut self.scratch);
             if let Some(completion) = next {
-                if let Completion::Received { len, .. } | Completion::Datagram { len, .. } =
-                    completion
-                {
-                    self.len = len;
+                match completion {
+                    Completion::Received { len, .. } => self.len = len,
+                    Completion::Datagrams { chunk, len, .. } => {
+                        let bytes = self.driver.take_chunk(chunk);
+                        self.scratch[..len].copy_from_slice(&bytes);
+                        self.driver.give_back(chunk, bytes);
+                        self.len = len;
+                    }
+                    _ => {}
                 }
                 return next;
             }

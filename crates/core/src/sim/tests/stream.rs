@@ -168,10 +168,10 @@ fn options_are_kept_each_for_itself() {
     use crate::driver::SocketOption::{KeepAlive, NoDelay};
     let mut pair = Pair::new(Link::default());
     let (conn, driver) = (pair.ends[0], &mut pair.client.driver);
-    assert_eq!(driver.option(conn, NoDelay(false)), Ok(true));
-    assert_eq!(driver.option(conn, KeepAlive(true)), Ok(false));
+    assert_eq!(driver.option(conn, NoDelay(false)), Ok(NoDelay(true)));
+    assert_eq!(driver.option(conn, KeepAlive(true)), Ok(KeepAlive(false)));
     driver.set_option(conn, KeepAlive(true)).unwrap();
     driver.set_option(conn, NoDelay(false)).unwrap();
-    assert_eq!(driver.option(conn, NoDelay(true)), Ok(false));
-    assert_eq!(driver.option(conn, KeepAlive(false)), Ok(true));
+    assert_eq!(driver.option(conn, NoDelay(true)), Ok(NoDelay(false)));
+    assert_eq!(driver.option(conn, KeepAlive(false)), Ok(KeepAlive(true)));
 }

@@ -335,16 +335,18 @@ impl Driver for MemoryDriver {
         match option {
             SocketOption::NoDelay(on) => end.no_delay = on,
             SocketOption::KeepAlive(on) => end.keep_alive = on,
+            _ => return Err(OsError::UNSUPPORTED),
         }
         Ok(())
     }
 
-    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<bool, OsError> {
+    fn option(&mut self, handle: Handle, option: SocketOption) -> Result<SocketOption, OsError> {
         let mut wire = self.wire.borrow();
         let end = wire.open(handle).ok_or(OsError::STALE)?;
         Ok(match option {
-            SocketOption::NoDelay(_) => end.no_delay,
-            SocketOption::KeepAlive(_) => end.keep_alive,
+            SocketOption::NoDelay(_) => SocketOption::NoDelay(end.no_delay),
+            SocketOption::KeepAlive(_) => SocketOption::KeepAlive(end.keep_alive),
+            _ => return Err(OsError::UNSUPPORTED),
         })
     }
 

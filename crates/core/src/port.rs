@@ -14,6 +14,7 @@ use crate::layer::Layer;
 use crate::panic::guard;
 use crate::protocol::Link;
 use crate::reactor::after::After;
+use crate::reactor::beat::Callback;
 use crate::reactor::inner::Inner;
 use crate::reactor::source::{Entry, Open, Source};
 use crate::transport::head::Head;
@@ -175,7 +176,10 @@ impl<F: Factory> Listener<F> {
         };
         let reactor = Reactor::from_inner(&self.inner);
         let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
-        match guard(|| self.factory.borrow_mut().build_protocol(&mut link)) {
+        let outer = self.inner.beat.begin(Callback::Factory, self.handle());
+        let built = guard(|| self.factory.borrow_mut().build_protocol(&mut link));
+        self.inner.beat.end(outer);
+        match built {
             Ok(Some(protocol)) => {
                 let Link { peer, layers, .. } = link;
                 establish(&self.inner, conn, peer, layers, protocol, self.site);
@@ -245,7 +249,8 @@ impl<F: Factory> Source for Listener<F> {
     fn lost(self: Rc<Self>) {
         let waiting = self.stopping.take().unwrap_or_default();
         tracing::info!(target: "marline", addr = %self.local_addr(), "port closed");
-        let stopped = guard(|| self.factory.borrow_mut().stop());
+        let stop = || guard(|| self.factory.borrow_mut().stop());
+        let stopped = self.inner.beat.around(Callback::Factory, stop);
         if let Err(message) = &stopped {
             tracing::error!(target: "marline", "the factory panicked in stop: {message}");
         }
@@ -271,6 +276,10 @@ impl<F: Factory> Source for Listener<F> {
 
     fn describe(&self) -> Open {
         Open::new("port", self.local_addr().to_string(), self.site)
+    }
+
+    fn type_name(&self) -> Option<&'static str> {
+        Some(std::any::type_name::<F>())
     }
 }
 

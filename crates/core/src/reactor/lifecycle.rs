@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::Reactor;
 use super::after::After;
+use super::beat::Callback;
 use super::inner::Inner;
 use crate::deferred::{Deferred, Fault};
 use crate::panic::guard;
@@ -234,11 +235,14 @@ impl Reactor {
         let lifecycle = &self.0.lifecycle;
         let id = lifecycle.next_id.get();
         lifecycle.next_id.set(id + 1);
-        let trigger: Trigger = Box::new(move |reactor, done| match guard(|| f(reactor)) {
-            Ok(result) => result.wait(done),
-            Err(message) => {
-                tracing::error!(target: "marline", ?event, ?phase, "trigger panicked: {message}");
-                done();
+        let trigger: Trigger = Box::new(move |reactor, done| {
+            let result = reactor.0.beat.around(Callback::Trigger, || guard(|| f(reactor)));
+            match result {
+                Ok(result) => result.wait(done),
+                Err(message) => {
+                    tracing::error!(target: "marline", ?event, ?phase, "trigger panicked: {message}");
+                    done();
+                }
             }
         });
         let mut events = lifecycle.events.borrow_mut();

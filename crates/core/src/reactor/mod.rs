@@ -9,9 +9,12 @@
 //! | `delayed_call.rs` | timers |
 //! | `signals.rs`, `remote.rs`, `work.rs` | signals, other threads, worker threads |
 //! | `task.rs` | futures |
+//! | `beat.rs` | what runs now |
 //! | `source.rs` | what the table of handles holds |
 
 pub(crate) mod after;
+#[allow(dead_code, reason = "read by the watchdog and the log, which come with it")]
+pub(crate) mod beat;
 mod delayed_call;
 pub(crate) mod inner;
 mod lifecycle;

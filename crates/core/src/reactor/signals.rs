@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use super::Reactor;
+use super::beat::Callback;
 use super::inner::Inner;
 use crate::driver::{Capability, OsError};
 use crate::panic::guard_quietly;
@@ -132,7 +133,8 @@ impl Inner {
         for id in subscribers {
             // One may have ended another's subscription.
             if let Some(f) = self.signals.subscriber(number, id) {
-                guard_quietly("signal", || f(&reactor, number));
+                let call = || guard_quietly("signal", || f(&reactor, number));
+                self.beat.around(Callback::Signal, call);
             }
         }
     }

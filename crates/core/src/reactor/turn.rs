@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::beat::Callback;
 use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
 use super::{Reactor, Turn};
@@ -190,7 +191,7 @@ impl Reactor {
         inner.unset_waiting(Inner::CALLS);
         for _ in 0..present {
             let Some(call) = inner.calls.borrow_mut().pop_front() else { break };
-            guard_quietly("call", || call(self));
+            inner.beat.around(Callback::Call, || guard_quietly("call", || call(self)));
             inner.settle();
         }
         debug_assert!(inner.calls.borrow().is_empty() || inner.is_waiting(Inner::CALLS));
@@ -206,7 +207,10 @@ impl Reactor {
         let mark = inner.timers.borrow().mark();
         loop {
             let Some((_, timer)) = inner.timers.borrow_mut().pop_due(now, mark) else { break };
-            if let Err(message) = crate::panic::guard(|| (timer.call)(self)) {
+            inner.timer_site.set(Some(timer.site));
+            inner.beat.note_site(timer.site);
+            let call = || crate::panic::guard(|| (timer.call)(self));
+            if let Err(message) = inner.beat.around(Callback::Timer, call) {
                 tracing::error!(target: "marline", site = %timer.site, "timer panicked: {message}");
             }
             inner.settle();
@@ -219,7 +223,9 @@ impl Reactor {
         let inner = &self.0;
         let Some(transport) = inner.reported_stream(conn) else { return };
         inner.lend(bytes);
+        inner.beat.begin_data(conn);
         transport.raw().__deliver(&transport, bytes);
+        inner.beat.end_data();
         inner.settle_lent(bytes);
     }
 

@@ -14,6 +14,10 @@ mod invariants;
 mod record;
 // The shapes that programs have: echo, chat, proxy, upgrade, layers and so on.
 mod shapes;
+// Byte budgets of connections and reactors.
+mod budgets;
+// Callbacks that hold the loop, and the watchdog that names them.
+mod stalls;
 // Connections: addresses, writing, closing, half-close, producers, ports, connectors.
 mod streams;
 // Other threads and workers.

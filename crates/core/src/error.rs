@@ -29,6 +29,8 @@ pub enum CloseReason {
     Upgraded,
     /// The reactor stopped, or was dropped.
     Stopped,
+    /// More waited on it than its byte budget, or the reactor's, allows: the peer did not read fast enough, or sent too much at a time.
+    BudgetSpent,
     /// A layer (TLS, say) or the engine failed with this error.
     Failed(Rc<Failure>),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for CloseReason {
             Self::Panicked(message) => write!(f, "the protocol panicked: {message}"),
             Self::Upgraded => f.write_str("handed over to another protocol"),
             Self::Stopped => f.write_str("the reactor stopped"),
+            Self::BudgetSpent => f.write_str("more waited than the byte budget allows"),
             Self::Failed(failure) => failure.fmt(f),
         }
     }

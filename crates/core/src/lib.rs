@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod budget;
 mod connection;
 mod connector;
 pub mod deferred;
@@ -69,6 +70,7 @@ mod timers;
 pub mod transport;
 
 pub use addr::Addr;
+pub use budget::{Budgets, Scope, Spent, WhenSpent};
 pub use connection::{Connection, Unavailable};
 pub use connector::{AlreadyConnecting, Connector, NotConnecting};
 pub use destination::Destination;
@@ -76,8 +78,9 @@ pub use error::{CloseReason, ConnectCause, ConnectError, ListenError, NotRunning
 pub use port::Port;
 pub use protocol::{Factory, Link, Protocol};
 pub use reactor::{
-    BlockingError, DelayedCall, Event, NotPending, Open, Phase, Reactor, Remote, Reply,
-    SignalHandle, TriggerId, TriggerResult, Turn, UnknownTrigger, signal,
+    BlockingError, DelayedCall, Event, Figures, Incident, NotPending, Open, Phase, Reactor, Remote,
+    Reply, SignalHandle, Stall, StallOptions, Subscription, ThreadState, TriggerId, TriggerResult,
+    Turn, UnknownTrigger, signal,
 };
 pub use rng::Rng;
 pub use time::Time;

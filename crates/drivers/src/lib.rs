@@ -18,6 +18,7 @@
 //! | `readiness` | turns "can be read" into completions; shared by every driver that is told about readiness |
 //! | `epoll` | `epoll(7)`, level-triggered |
 //! | `background` | jobs and name lookups on threads, signals, and the waker that tells the loop of them |
+//! | `watchdog` | a thread that watches for callbacks that hold the loop |
 //! | `sys` | the only unsafe code |
 
 #![deny(unsafe_code)]
@@ -37,6 +38,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 mod wake;
+mod watchdog;
 mod workers;
 
 pub use probe::{Candidate, OpenError, Opened, open, open_from_environment};

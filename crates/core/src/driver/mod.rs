@@ -16,6 +16,7 @@ use std::time::SystemTime;
 
 use crate::{Addr, Time};
 
+pub use crate::reactor::stall::{Look, StallWatch};
 pub use error::OsError;
 pub use options::{
     Adopt, ConnectOptions, DatagramOptions, Interface, ListenOptions, Membership, SocketFile,
@@ -329,6 +330,12 @@ pub trait Driver {
 
     /// Opens a serial line as a stream ([`Capability::Serial`]).
     fn open_serial(&mut self, _request: &SerialRequest) -> Result<Handle, OsError> {
+        Err(OsError::UNSUPPORTED)
+    }
+
+    /// Has a thread watch for callbacks that hold the loop ([`Capability::Stalls`]), or ends that. It sleeps while
+    /// [`wait`](Self::wait) waits, and is gone before the driver is.
+    fn watch_stalls(&mut self, _watch: Option<StallWatch>) -> Result<(), OsError> {
         Err(OsError::UNSUPPORTED)
     }
 

@@ -45,11 +45,13 @@ pub enum Capability {
     FileWatch,
     /// Serial lines.
     Serial,
+    /// Watching for callbacks that hold the loop. A driver whose time is virtual has none: no time passes in a callback.
+    Stalls,
 }
 
 impl Capability {
     /// Every capability, for reports.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Datagrams,
         Self::Multicast,
         Self::Unix,
@@ -65,6 +67,7 @@ impl Capability {
         Self::Files,
         Self::FileWatch,
         Self::Serial,
+        Self::Stalls,
     ];
 }
 

@@ -30,6 +30,8 @@ pub enum After {
     Producer(Handle, Ask),
     /// The protocol hears that all has left.
     Writable(Handle),
+    /// Connections that wait for the reactor's byte budget go on.
+    Ease,
     /// A closed handle's owner is told.
     Lost(Entry),
 }
@@ -51,7 +53,7 @@ impl After {
             | Self::Upgrade(handle, _)
             | Self::Producer(handle, _)
             | Self::Writable(handle) => Some(*handle),
-            Self::Call(_) | Self::Lost(_) => None,
+            Self::Call(_) | Self::Ease | Self::Lost(_) => None,
         }
     }
 }
@@ -99,6 +101,7 @@ impl Inner {
     fn do_after(&self, after: After) {
         match after {
             After::Call(f) => self.beat.around(Callback::Call, || guard_quietly("with", f)),
+            After::Ease => self.ease(),
             After::Lost(entry) => entry.lost(),
             after => {
                 // A connection that has ended meanwhile needs nothing more; what was for it is dropped here, outside every borrow.

@@ -4,6 +4,7 @@
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::inner::Inner;
 use super::source::Entry;
@@ -20,6 +21,9 @@ pub(crate) struct Beat {
     now: AtomicU64,
     /// Whether a watchdog looks: only then is the book kept up.
     watched: AtomicBool,
+    /// How many callbacks were too long, and the longest of those that have ended, in nanoseconds.
+    stalls: AtomicU64,
+    longest: AtomicU64,
     book: Mutex<Book>,
 }
 
@@ -32,6 +36,8 @@ struct Book {
     rows: Vec<(u32, u16)>,
     /// The connection that the present callback has ended, or that hears its end.
     departed: Option<Departed>,
+    /// The connection of the last stall, and its peer once it has ended: the story is told later.
+    stalled: Option<(Handle, Option<Addr>)>,
     /// Where the timer that runs, or ran last, was made.
     site: Option<&'static Location<'static>>,
 }
@@ -66,7 +72,9 @@ pub(crate) enum Callback {
     Signal,
     Trigger,
     Subscriber,
+    #[allow(dead_code, reason = "begun by the sockets that have it")]
     Datagram,
+    #[allow(dead_code, reason = "begun by the watches of foreign descriptors")]
     Watch,
 }
 
@@ -131,6 +139,8 @@ impl Beat {
             count: AtomicU64::new(0),
             now: AtomicU64::new(Self::NOTHING),
             watched: AtomicBool::new(false),
+            stalls: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
             book: Mutex::default(),
         }
     }
@@ -174,6 +184,12 @@ impl Beat {
         result
     }
 
+    /// The count of the callback that runs, if it is one of this connection's.
+    pub(crate) fn own_callback(&self, handle: Handle) -> Option<u64> {
+        let seen = self.see();
+        (seen.index() == Some(handle.index)).then_some(seen.count)
+    }
+
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         self.watched.load(Ordering::Relaxed)
@@ -196,6 +212,12 @@ impl Beat {
     /// The connection whose callback runs is taken out of the table, or was.
     pub(crate) fn departs(&self, handle: Handle, protocol: &'static str, peer: Addr) {
         let seen = self.see();
+        if self.is_watched()
+            && let Some((stalled, known)) = &mut self.book().stalled
+            && *stalled == handle
+        {
+            *known = Some(peer.clone());
+        }
         if seen.index() == Some(handle.index) {
             self.book().departed = Some(Departed { count: seen.count, handle, protocol, peer });
         }
@@ -239,6 +261,30 @@ impl Beat {
             peer: None,
             site,
         }
+    }
+
+    /// Counts a callback that is too long, of this connection.
+    pub(super) fn count_stall(&self, handle: Option<Handle>) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+        self.book().stalled = handle.map(|handle| (handle, None));
+    }
+
+    /// The peer of that connection, if it has ended since.
+    pub(super) fn stalled_peer(&self, handle: Handle) -> Option<Addr> {
+        self.book().stalled.as_ref().filter(|(stalled, _)| *stalled == handle)?.1.clone()
+    }
+
+    /// It has ended.
+    pub(super) fn stall_ended(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.longest.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// How many there were, and the longest.
+    pub(super) fn stalls(&self) -> (u64, Option<Duration>) {
+        let longest = self.longest.load(Ordering::Relaxed);
+        let longest = (longest > 0).then(|| Duration::from_nanos(longest));
+        (self.stalls.load(Ordering::Relaxed), longest)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -296,6 +342,7 @@ impl Book {
 
 impl Inner {
     /// What runs now on this reactor, on its own thread; `None` between callbacks.
+    #[allow(dead_code, reason = "asked by the lines of the log")]
     pub(crate) fn context(&self) -> Option<Context> {
         let seen = self.beat.see();
         if !seen.is_busy() {
@@ -328,7 +375,6 @@ impl Inner {
 mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
-    use std::time::Duration;
 
     use super::*;
     use crate::testing::TestReactor;

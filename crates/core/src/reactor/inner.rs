@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::after::After;
 use super::beat::Beat;
+use super::incident::Incidents;
 use super::lifecycle::Lifecycle;
 use super::remote::Shared;
 use super::signals::Signals;
@@ -15,6 +16,7 @@ use super::source::{Entry, Open, Source};
 use super::task::Tasks;
 use super::work::JobQueue;
 use super::{Call, Reactor};
+use crate::budget::Budget;
 use crate::driver::{Driver, Handle};
 use crate::rng::Rng;
 use crate::timers::Timers;
@@ -42,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) beat: Arc<Beat>,
     /// Where the timer that runs, or ran last, was made.
     pub(super) timer_site: Cell<Option<&'static Location<'static>>>,
+    pub(super) incidents: Incidents,
+    pub(crate) budget: Budget,
     /// What is to be done in the next turn: the bits below.
     waiting: Cell<u8>,
     buffers: RefCell<Vec<Vec<u8>>>,
@@ -107,6 +111,8 @@ impl Inner {
             dirty: RefCell::default(),
             beat: Arc::new(Beat::new()),
             timer_site: Cell::new(None),
+            incidents: Incidents::default(),
+            budget: Budget::default(),
             waiting: Cell::new(0),
             buffers: RefCell::default(),
             calls: RefCell::default(),
@@ -222,6 +228,16 @@ impl Inner {
         let placed = table.iter().filter(|entry| !matches!(entry, Entry::Vacant)).cloned();
         let resolving = self.resolving.borrow();
         placed.chain(resolving.values().cloned().map(Entry::Other)).collect()
+    }
+
+    /// All connections.
+    pub(crate) fn streams(&self) -> Vec<Transport> {
+        let table = self.table.borrow();
+        let stream = |entry: &Entry| match entry {
+            Entry::Stream(transport) => Some(transport.clone()),
+            _ => None,
+        };
+        table.iter().filter_map(stream).collect()
     }
 
     pub(super) fn open(&self) -> Vec<Open> {

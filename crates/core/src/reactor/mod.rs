@@ -9,18 +9,20 @@
 //! | `delayed_call.rs` | timers |
 //! | `signals.rs`, `remote.rs`, `work.rs` | signals, other threads, worker threads |
 //! | `task.rs` | futures |
-//! | `beat.rs` | what runs now |
+//! | `beat.rs`, `stall.rs` | what runs now, and callbacks that run for too long |
+//! | `incident.rs` | incidents and figures |
 //! | `source.rs` | what the table of handles holds |
 
 pub(crate) mod after;
-#[allow(dead_code, reason = "read by the watchdog and the log, which come with it")]
 pub(crate) mod beat;
 mod delayed_call;
+mod incident;
 pub(crate) mod inner;
 mod lifecycle;
 mod remote;
 mod signals;
 pub(crate) mod source;
+pub(crate) mod stall;
 mod task;
 mod turn;
 mod work;
@@ -36,10 +38,12 @@ use after::After;
 use inner::Inner;
 
 pub use delayed_call::{DelayedCall, NotPending};
+pub use incident::{Figures, Incident, Subscription};
 pub use lifecycle::{Event, Phase, TriggerId, TriggerResult, UnknownTrigger};
 pub use remote::{BlockingError, Remote, Reply};
 pub use signals::{SignalHandle, signal};
 pub use source::Open;
+pub use stall::{Stall, StallOptions, ThreadState};
 
 /// A call that was put off.
 pub(crate) type Call = Box<dyn FnOnce(&Reactor)>;

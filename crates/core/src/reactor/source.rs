@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::driver::Completion;
+use crate::driver::{Completion, Handle};
 use crate::{CloseReason, Transport};
 
 /// One place of the table. Streams are told apart, since nearly all traffic is theirs.
@@ -58,6 +58,14 @@ impl Entry {
             }
             Self::Other(source) => source.type_name(),
         }
+    }
+
+    /// What a thread that looks on is to know of it, if it is a connection.
+    pub(super) fn row(&self) -> Option<(Handle, &'static str)> {
+        let Self::Stream(transport) = self else { return None };
+        let mut row = None;
+        transport.engine(|stream| row = Some((stream.head().handle(), stream.protocol_name())));
+        row
     }
 
     pub(super) fn describe(&self) -> Option<Open> {

@@ -8,6 +8,7 @@
 //! | [`TestReactor`] | timers, ports and connections in a simulated network, with a clock the test moves |
 //! | [`CapturedLog`] | what was logged; errors nobody expected fail the test |
 //! | [`Leaks`] | what was left open |
+//! | [`Stalls`] | callbacks that held the loop, on a kernel |
 //! | [`success_result_of`], [`failure_result_of`], [`assert_no_result`] | what a Deferred has come to |
 //!
 //! A script is the shortest test; a [`MemoryTransport`] shows what lies between the lines; a network of many hosts, with faults, is in
@@ -18,6 +19,7 @@ mod leaks;
 mod memory;
 mod pump;
 mod results;
+mod stalls;
 mod talk;
 mod test_reactor;
 
@@ -26,6 +28,7 @@ pub use leaks::Leaks;
 pub use memory::MemoryTransport;
 pub use pump::{Chunks, Pump};
 pub use results::{assert_no_result, failure_result_of, success_result_of};
+pub use stalls::Stalls;
 pub use talk::{Conversation, Step, talk};
 pub use test_reactor::TestReactor;
 pub use tracing::Level;

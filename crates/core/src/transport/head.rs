@@ -10,6 +10,7 @@ use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 
+use super::account::Account;
 use super::layered::Pending;
 use super::output::Output;
 use super::{AlreadyRegistered, AnyProtocol};
@@ -60,6 +61,10 @@ pub(crate) mod flag {
     pub(crate) const END_HELD: u32 = 1 << 16;
     /// The push producer was told to pause, and not yet to resume.
     pub(crate) const PAUSE_TOLD: u32 = 1 << 17;
+    /// A byte budget is spent: nothing is read until half of it is free.
+    pub(crate) const SPENT: u32 = 1 << 18;
+    /// The protocol has accounted for input that it holds.
+    pub(crate) const ACCOUNTED: u32 = 1 << 19;
 
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 =
@@ -67,7 +72,9 @@ pub(crate) mod flag {
     /// What makes a write do nothing, unless a producer is registered that the close waits for.
     pub(crate) const NO_WRITE: u32 = CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST;
     /// What takes received bytes off the short way to the protocol.
-    pub(crate) const SLOW_READ: u32 = PAUSED | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;
+    pub(crate) const SLOW_READ: u32 = NOT_READING | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;
+    /// What makes received bytes wait.
+    pub(crate) const NOT_READING: u32 = PAUSED | SPENT;
     /// What makes received bytes go nowhere.
     pub(crate) const NO_READ: u32 = CLOSING | READ_CLOSED | LOST;
 }
@@ -105,6 +112,7 @@ pub(super) struct Extra {
     pub(super) pending_bytes: usize,
     /// The type of the protocol that took over from the first, and its name.
     successor: Option<(TypeId, &'static str)>,
+    pub(super) account: Account,
     /// Told after the protocol that the connection has ended.
     on_lost: Option<OnLost>,
 }
@@ -161,6 +169,14 @@ impl Head {
         result
     }
 
+    /// Looks into it, if there is one.
+    pub(super) fn peek<R>(&self, f: impl FnOnce(&Extra) -> R) -> Option<R> {
+        let extra = self.extra.take();
+        let result = extra.as_deref().map(f);
+        self.extra.set(extra);
+        result
+    }
+
     pub(super) fn after(&self, after: After) {
         self.reactor.after(after);
     }
@@ -196,7 +212,7 @@ impl Head {
         self.set(flag::LOST);
         self.reactor.uncork(self.handle);
         self.unset(flag::HAS_OUTPUT);
-        self.output.set(None);
+        self.close_account();
         self.extra(|extra| extra.reason = Some(reason));
         self.reactor.driver().close(self.handle, how);
         let entry = self.reactor.remove(self.handle);
@@ -249,7 +265,7 @@ impl Head {
             return;
         }
         self.set(flag::PAUSED);
-        if !self.has(flag::NO_READ) {
+        if !self.has(flag::NO_READ | flag::SPENT) {
             self.reactor.driver().receive(self.handle, false);
         }
     }
@@ -259,6 +275,9 @@ impl Head {
             return;
         }
         self.unset(flag::PAUSED);
+        if self.has(flag::SPENT) {
+            return;
+        }
         if !self.has(flag::READ_CLOSED) {
             self.reactor.driver().receive(self.handle, true);
         }
@@ -272,17 +291,25 @@ impl Head {
         if bytes.is_empty() || self.has(flag::CLOSING | flag::LOST) {
             return;
         }
+        let before = self.waiting();
         self.extra(|extra| {
             // What is given back was received before what is held.
             extra.held.splice(0..0, bytes.iter().copied());
         });
         self.set(flag::HELD);
+        if !self.has(flag::NOT_READING) && self.corked_too_much() {
+            // Given back until what was written has left, which may be right after this callback.
+            self.after(After::Held(self.handle));
+        }
+        self.held_changed(before);
     }
 
     /// Bytes that arrived while they could not be delivered.
     pub(super) fn hold(&self, bytes: &[u8]) {
+        let before = self.waiting();
         self.extra(|extra| extra.held.extend_from_slice(bytes));
         self.set(flag::HELD);
+        self.held_changed(before);
     }
 
     pub(super) fn take_held(&self) -> Vec<u8> {
@@ -290,7 +317,10 @@ impl Head {
             return Vec::new();
         }
         self.unset(flag::HELD);
-        self.extra(|extra| std::mem::take(&mut extra.held))
+        let before = self.waiting();
+        let held = self.extra(|extra| std::mem::take(&mut extra.held));
+        self.held_changed(before);
+        held
     }
 
     // ---- hand-over
@@ -341,7 +371,10 @@ impl Head {
             self.check_high_water();
         } else {
             self.set(flag::PRODUCER | flag::PULL);
-            self.after(After::Producer(self.handle, Ask::Resume));
+            // One that is held asks when it goes on.
+            if !self.has(flag::SPENT) {
+                self.after(After::Producer(self.handle, Ask::Resume));
+            }
         }
         Ok(())
     }

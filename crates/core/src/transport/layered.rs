@@ -107,10 +107,17 @@ impl Head {
         let outer = self.reactor.beat.begin(Callback::Layer, Some(self.handle));
         let result = crate::panic::guard(|| work(&mut layers, now, &mut passed));
         self.reactor.beat.end(outer);
-        self.extra(|extra| extra.layers = layers);
+        let held = layers.held();
+        let held_before = self.extra(|extra| {
+            extra.layers = layers;
+            std::mem::replace(&mut extra.account.layers, held)
+        });
         if !passed.wire.is_empty() && !self.has(flag::LOST | flag::WRITE_CLOSED) {
             self.queue(&passed.wire);
             self.flush();
+        }
+        if held != held_before {
+            self.layers_changed();
         }
         match result {
             Ok(Ok(())) => {}

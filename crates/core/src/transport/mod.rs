@@ -1,6 +1,7 @@
 //! One end of a connection, as protocols and everybody else see it. The engine's own kind is in `stream.rs`, with what it shares
 //! over all protocol types in `head.rs`; other kinds (in memory, a channel of a multiplexer) implement [`RawTransport`].
 
+mod account;
 pub(crate) mod head;
 mod layered;
 pub(crate) mod output;
@@ -91,6 +92,25 @@ impl Transport {
     /// the next bytes that arrive.
     pub fn unread(&self, bytes: &[u8]) {
         self.0.unread(bytes);
+    }
+
+    /// Whether more should be read from it now: false while it is paused, and while a byte budget holds it up. A protocol that takes many
+    /// messages out of one receive asks between two, and gives the rest back with [`unread`](Self::unread) if not; that comes again by itself.
+    pub fn is_reading(&self) -> bool {
+        self.0.is_reading()
+    }
+
+    /// Bounds what may wait on this connection, in bytes, in place of the common budget; `usize::MAX` for no bound. See
+    /// [`Reactor::set_budgets`]. Transports of another kind than the engine's own may have no budget, and then this changes nothing.
+    pub fn set_budget(&self, bytes: usize) {
+        self.0.set_budget(bytes);
+    }
+
+    /// Tells how many bytes of input the protocol holds now, such as a message that has not ended: they count against the byte budgets until
+    /// it tells another number, or hands over. If they alone exceed the connection's budget, it is ended: nothing else could free it. For protocols
+    /// that hold input between two callbacks.
+    pub fn account_held(&self, bytes: usize) {
+        self.0.account_held(bytes);
     }
 
     /// The address of the other end; stays known after the connection is lost.
@@ -296,6 +316,11 @@ pub trait RawTransport: 'static {
     fn resume_reading(&self);
     fn is_paused(&self) -> bool;
     fn unread(&self, bytes: &[u8]);
+    fn is_reading(&self) -> bool {
+        !self.is_paused()
+    }
+    fn set_budget(&self, _bytes: usize) {}
+    fn account_held(&self, _bytes: usize) {}
     fn peer_addr(&self) -> Addr;
     fn local_addr(&self) -> Option<Addr>;
     fn is_open(&self) -> bool;

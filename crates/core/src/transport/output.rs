@@ -4,6 +4,7 @@
 //! system does not take the bytes at once. It is sent right after the outermost callback, while those bytes are still there. Whatever cannot
 //! go into the cork is queued on its connection, and leaves at the end of the turn.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::head::{HIGH_WATER, Head, flag};
@@ -16,6 +17,10 @@ use crate::reactor::inner::Inner;
 const CORK_KEPT: usize = 65_536;
 /// Fewer lent bytes than this are cheaper to copy than to send as a piece of their own.
 const WORTH_LENDING: usize = 2048;
+/// A queue of more bytes than this that has to wait goes on in another buffer.
+const CHUNK: usize = 16_384;
+/// And this is how large a buffer is at first.
+const PIECE: usize = 4096;
 /// A cork of more pieces is joined before it is sent.
 const MOST_PIECES: usize = 64;
 
@@ -49,10 +54,57 @@ enum Part {
 /// Output of one connection that could not leave at once.
 #[derive(Default)]
 pub(crate) struct Output {
-    /// Not given to the driver yet.
+    /// Not given to the driver yet: the last of it.
     queue: Vec<u8>,
+    /// What comes before that, once it is more than [`CHUNK`]: a buffer that grows to many megabytes is copied again and again, and needs
+    /// twice its size for that.
+    full: VecDeque<Vec<u8>>,
+    /// How many bytes that are.
+    queued: usize,
     /// Bytes of the buffer that the driver holds.
     in_flight: usize,
+    /// How large that buffer is.
+    lent_out: usize,
+    /// What the reactor has counted of it against its byte budget.
+    pub(super) counted: usize,
+}
+
+impl Output {
+    /// Bytes that count against a byte budget: once the system has refused some. What is queued before that is flushed at the end of the turn.
+    pub(super) fn waiting(&self) -> usize {
+        if self.in_flight > 0 { self.in_flight + self.queued } else { 0 }
+    }
+
+    /// The memory of that.
+    pub(super) fn memory(&self) -> usize {
+        match self.in_flight {
+            0 => 0,
+            _ => self.lent_out + self.queued - self.queue.len() + self.queue.capacity(),
+        }
+    }
+
+    /// Puts bytes behind those that wait already.
+    fn push(&mut self, bytes: &[u8]) {
+        if self.in_flight > 0 {
+            // What waits may wait for long: no more memory than that, and always pieces of the same sizes, so that they can be used again.
+            if !self.queue.is_empty() && self.queue.len() + bytes.len() > CHUNK {
+                self.full.push_back(std::mem::take(&mut self.queue));
+            }
+            if bytes.len() > self.queue.capacity() - self.queue.len() {
+                let size = if self.queue.capacity() == 0 { PIECE } else { CHUNK };
+                self.queue.reserve_exact(bytes.len().max(size - self.queue.len().min(size)));
+            }
+        }
+        self.queue.extend_from_slice(bytes);
+        self.queued += bytes.len();
+    }
+
+    /// The next bytes for the driver, and as many as go into one buffer.
+    fn next_buffer(&mut self) -> Vec<u8> {
+        let next = self.full.pop_front().unwrap_or_else(|| std::mem::take(&mut self.queue));
+        self.queued -= next.len();
+        next
+    }
 }
 
 impl Cork {
@@ -175,6 +227,17 @@ impl Inner {
         if cork.owner == Some(handle) { cork.len() } else { 0 }
     }
 
+    /// Whether the cork holds anything.
+    pub(super) fn is_corked(&self) -> bool {
+        self.todo.get() & Self::CORKED != 0
+    }
+
+    /// Bytes of a connection that were copied into the cork.
+    pub(super) fn corked_copies(&self, handle: Handle) -> usize {
+        let cork = self.cork.borrow();
+        if cork.owner == Some(handle) { cork.bytes.len() } else { 0 }
+    }
+
     /// Sends what the quick cork holds. `lent` are the bytes that were lent to the callback.
     #[inline(always)]
     pub(crate) fn flush_quick(&self, lent: &[u8]) {
@@ -278,8 +341,10 @@ impl Head {
             }
             Sent::InFlight(n) => {
                 let in_flight = bytes.len().saturating_sub(n);
-                self.output.set(Some(Box::new(Output { queue: Vec::new(), in_flight })));
-                self.set(flag::HAS_OUTPUT);
+                let lent_out = in_flight;
+                let before = self.waiting();
+                self.put_output(Box::new(Output { in_flight, lent_out, ..Output::default() }));
+                self.refused_some(before);
             }
             Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
         }
@@ -342,9 +407,15 @@ impl Head {
         if output.queue.capacity() == 0 {
             output.queue = self.reactor.take_buffer();
         }
-        output.queue.extend_from_slice(bytes);
-        self.output.set(Some(output));
-        self.set(flag::HAS_OUTPUT);
+        let waiting = output.waiting();
+        output.push(bytes);
+        if waiting == 0 {
+            // Not refused yet, and so not counted.
+            self.output.set(Some(output));
+            return self.set(flag::HAS_OUTPUT);
+        }
+        self.put_output(output);
+        self.changed(self.waiting() - bytes.len());
     }
 
     /// Flushes at the end of the turn.
@@ -363,39 +434,54 @@ impl Head {
             self.output.set(Some(output));
             return;
         }
-        let all = output.queue.len();
-        let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut output.queue, 0));
-        match sent {
-            Sent::Now(_) => {
-                self.reactor.give_buffer(std::mem::take(&mut output.queue));
-                self.drained();
+        loop {
+            let mut buffer = output.next_buffer();
+            let (all, size) = (buffer.len(), buffer.capacity());
+            let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut buffer, 0));
+            match sent {
+                Sent::Now(_) => {
+                    self.reactor.give_buffer(buffer);
+                    if output.queued == 0 {
+                        self.drop_output(Some(output));
+                        return self.drained();
+                    }
+                }
+                Sent::InFlight(n) => {
+                    output.in_flight = all.saturating_sub(n);
+                    output.lent_out = size;
+                    let before = self.waiting();
+                    self.put_output(output);
+                    return self.refused_some(before);
+                }
+                Sent::Failed(error) => {
+                    self.drop_output(Some(output));
+                    return self.lost(CloseReason::Lost(error), Close::Reset);
+                }
             }
-            Sent::InFlight(n) => {
-                output.queue = Vec::new();
-                output.in_flight = all.saturating_sub(n);
-                self.output.set(Some(output));
-            }
-            Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
         }
     }
 
     /// The driver has sent some of what it holds.
     pub(crate) fn sent(&self, len: usize, done: bool) {
+        let before = self.waiting();
         let Some(mut output) = self.output.take() else { return };
         output.in_flight = if done { 0 } else { output.in_flight.saturating_sub(len) };
-        let more = !output.queue.is_empty();
+        let more = output.queued > 0;
         if done {
             let buffer = self.reactor.driver().reclaim(self.handle);
             self.reactor.give_buffer(buffer);
         }
         if !done || more {
-            self.output.set(Some(output));
+            self.put_output(output);
+        } else {
+            self.drop_output(Some(output));
         }
         match (done, more) {
             (true, true) => self.flush(),
             (true, false) => self.drained(),
             (false, _) => {}
         }
+        self.changed(before);
     }
 
     /// Everything written has left.
@@ -407,6 +493,13 @@ impl Head {
         if self.has(flag::WANT_WRITABLE) {
             self.after(After::Writable(self.handle));
         }
+        if !self.has(flag::SPENT) {
+            self.ask_producer();
+        }
+    }
+
+    /// Asks the producer for more, if it waits to be asked.
+    pub(super) fn ask_producer(&self) {
         if self.has(flag::PULL | flag::PRODUCER_PAUSED) {
             self.unset(flag::PRODUCER_PAUSED);
             self.after(After::Producer(self.handle, Ask::Resume));
@@ -447,7 +540,7 @@ impl Head {
         if self.has(flag::HAS_OUTPUT)
             && let Some(output) = self.output.take()
         {
-            queued += output.queue.len() + output.in_flight;
+            queued += output.queued + output.in_flight;
             self.output.set(Some(output));
         }
         if self.has(flag::LAYERED) {

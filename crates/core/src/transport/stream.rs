@@ -89,7 +89,7 @@ impl<P: Protocol> Stream<P> {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
             Ok(Slot::First(_)) => std::any::type_name::<P>(),
             // A callback is on the stack, or it was the last.
-            _ => self.head.successor_name().unwrap_or(std::any::type_name::<P>()),
+            _ => self.head.successor_name().unwrap_or_else(std::any::type_name::<P>),
         }
     }
 
@@ -121,7 +121,7 @@ impl<P: Protocol> Stream<P> {
         if self.head.has(flag::NO_READ) {
             return;
         }
-        if self.head.has(flag::PAUSED) {
+        if self.head.has(flag::NOT_READING) {
             return self.head.hold(bytes);
         }
         if self.head.has(flag::HELD) {
@@ -137,7 +137,7 @@ impl<P: Protocol> Stream<P> {
         if self.head.has(flag::NO_READ) {
             return;
         }
-        if self.head.has(flag::PAUSED) {
+        if self.head.has(flag::NOT_READING) {
             return self.head.set(flag::END_HELD);
         }
         self.head.set(flag::READ_CLOSED);
@@ -168,6 +168,7 @@ impl<P: Protocol> Stream<P> {
             drop(slot);
             return guard_quietly("drop", || drop(next));
         }
+        self.head.account_held(0);
         *slot = Slot::Next(next);
         drop(slot);
         self.tell(me, &Told::Made);
@@ -331,7 +332,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 self.deliver_passed(me, &passed);
             }
             After::Held(_) => {
-                if self.head.has(flag::PAUSED | flag::CLOSING | flag::LOST) {
+                if self.head.has(flag::NOT_READING | flag::CLOSING | flag::LOST) {
                     return;
                 }
                 let held = self.head.take_held();
@@ -343,7 +344,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
                     self.head.reactor().flush_lent(&held);
                 }
                 // Bytes that were just given back do not hold up the end: nothing else would bring it.
-                if self.head.has(flag::END_HELD) && !self.head.has(flag::PAUSED) {
+                if self.head.has(flag::END_HELD) && !self.head.has(flag::NOT_READING) {
                     self.head.unset(flag::END_HELD);
                     self.end_was_held(me);
                 }
@@ -444,6 +445,18 @@ impl<P: Protocol> RawTransport for Stream<P> {
 
     fn unread(&self, bytes: &[u8]) {
         self.head.unread(bytes);
+    }
+
+    fn is_reading(&self) -> bool {
+        !self.head.has(flag::NOT_READING) && !self.head.corked_too_much()
+    }
+
+    fn set_budget(&self, bytes: usize) {
+        self.head.set_budget(bytes);
+    }
+
+    fn account_held(&self, bytes: usize) {
+        self.head.account_held(bytes);
     }
 
     fn peer_addr(&self) -> Addr {

@@ -21,7 +21,7 @@ use std::time::SystemTime;
 
 use marline_core::driver::{
     Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
-    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, StallWatch, Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -30,6 +30,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::background::Background;
 use crate::socket::{fault, local_addr, monotonic, option, peer_addr, set_option};
+use crate::watchdog::Watchdog;
 
 #[cfg(test)]
 pub(crate) use linger::MOST_LINGERING;
@@ -66,6 +67,7 @@ pub(crate) struct Readiness<S> {
     /// That datagram.
     chunk: Vec<u8>,
     background: Background,
+    watchdog: Option<Watchdog>,
 }
 
 impl<S: Selector> Readiness<S> {
@@ -92,6 +94,7 @@ impl<S: Selector> Readiness<S> {
             datagram_from: None,
             chunk: Vec::new(),
             background,
+            watchdog: None,
         })
     }
 
@@ -264,8 +267,8 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn supports(&self, capability: Capability) -> bool {
-        use Capability::{Datagrams, Resolve, Signals, Work};
-        matches!(capability, Datagrams | Resolve | Work | Signals)
+        use Capability::{Datagrams, Resolve, Signals, Stalls, Work};
+        matches!(capability, Datagrams | Resolve | Work | Signals | Stalls)
     }
 
     fn now(&mut self) -> Time {
@@ -300,7 +303,14 @@ impl<S: Selector> Driver for Readiness<S> {
             (Some(until), Some(errand)) => Some(until.min(errand)),
             (until, errand) => until.or(errand),
         };
-        self.selector.wait(until)?;
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.waits();
+        }
+        let waited = self.selector.wait(until);
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.goes_on();
+        }
+        waited?;
         if errand.is_some() {
             let now = monotonic();
             self.end_lingering(now);
@@ -459,6 +469,13 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn watch_signal(&mut self, number: i32, on: bool) -> Result<(), OsError> {
         self.background.watch_signal(number, on)
+    }
+
+    fn watch_stalls(&mut self, watch: Option<StallWatch>) -> Result<(), OsError> {
+        // The one before has ended before another begins.
+        self.watchdog = None;
+        self.watchdog = watch.map(Watchdog::start).transpose()?;
+        Ok(())
     }
 
     fn deadline(&self) -> Option<Time> {

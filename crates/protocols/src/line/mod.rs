@@ -4,6 +4,8 @@
 //! `format.rs` says what a line is and writes lines, `codec.rs` reads them, `fuzz.rs` holds what
 //! the fuzzer checks; `receiver.rs` makes a protocol of it all.
 
+#[cfg(test)]
+mod budget_tests;
 mod codec;
 mod format;
 mod fuzz;

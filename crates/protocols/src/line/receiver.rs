@@ -216,7 +216,7 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
         loop {
             let mut link = LineLink::new(transport, format);
             match feed.next_frame() {
-                Ok(None) => return,
+                Ok(None) => return transport.account_held(self.codec.pending().len()),
                 Ok(Some(Frame::Line(line))) => self.protocol.line_received(&mut link, line),
                 Ok(Some(Frame::Raw(bytes))) => {
                     if let Some(unused) = self.protocol.raw_received(&mut link, bytes) {
@@ -242,7 +242,8 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
             if !transport.is_open() {
                 return;
             }
-            if transport.is_paused() {
+            if !transport.is_reading() {
+                transport.account_held(feed.codec().pending().len());
                 return transport.unread(feed.rest());
             }
         }

@@ -334,6 +334,11 @@ impl Inner {
         f()
     }
 
+    /// Whether the last handle was dropped: everything is closed, or being closed, and nothing is to begin any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.is_gone()
+    }
+
     /// Whether there is something to do that no driver will report.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {

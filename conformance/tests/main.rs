@@ -6,6 +6,8 @@
 mod abort;
 // Resets, panics, refusals, lack of descriptors: nothing leaks, every protocol hears its end once.
 mod faults;
+// Framings and small protocols, on every driver and against peers that are not ours.
+mod framings;
 // Start, stop, crash, triggers, signals.
 mod life_cycle;
 // Random programs against the promises: every public call from inside every kind of callback.

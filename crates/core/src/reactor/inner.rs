@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::after::After;
 use super::beat::Beat;
+use super::current::Entered;
 use super::lifecycle::Lifecycle;
 use super::remote::Shared;
 use super::signals::Signals;
@@ -144,6 +146,11 @@ impl Inner {
         let now = self.driver().now();
         self.now.set(Some(now));
         now
+    }
+
+    /// The time for a line of the log; `None` if the driver is in use, which may be what logs.
+    pub(crate) fn log_clock(&self) -> Option<SystemTime> {
+        Some(self.driver.try_borrow_mut().ok()?.log_clock())
     }
 
     /// Time may have passed: the next who asks reads the clock.
@@ -346,6 +353,7 @@ impl Inner {
         }
 
         self.inside.set(self.inside.get() + 1);
+        let _entered = Entered::new(self);
         let _leave = Leave(self);
         f()
     }

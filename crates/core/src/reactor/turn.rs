@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::beat::Callback;
+use super::current::Entered;
 use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
 use super::{Reactor, Turn};
@@ -61,6 +62,7 @@ impl Reactor {
         if inner.is_inside() {
             return Err(RunError::Nested);
         }
+        let _entered = Entered::new(inner);
         inner.in_turn.set(true);
         let mut scratch = inner.scratch.take();
         let result = loop {

@@ -89,7 +89,7 @@ impl<P: Protocol> Stream<P> {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
             Ok(Slot::First(_)) => std::any::type_name::<P>(),
             // A callback is on the stack, or it was the last.
-            _ => self.head.successor_name().unwrap_or(std::any::type_name::<P>()),
+            _ => self.head.successor_name().unwrap_or_else(std::any::type_name::<P>),
         }
     }
 

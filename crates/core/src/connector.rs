@@ -114,7 +114,7 @@ fn welcome<P: Protocol>(
     let protocol = match built {
         Ok(protocol) => protocol,
         Err(message) => {
-            tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
+            crate::log::engine::factory_panicked(&link.peer, &message);
             None
         }
     };

@@ -1,5 +1,6 @@
 //! Listening: ports, and how an accepted connection gets its protocol.
 
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -11,6 +12,7 @@ use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, Handle, ListenOptions};
 use crate::failure::Failure;
 use crate::layer::Layer;
+use crate::log::engine as log;
 use crate::panic::guard;
 use crate::protocol::Link;
 use crate::reactor::after::After;
@@ -155,7 +157,7 @@ impl<F: Factory> Listener<F> {
             address: self.addr.to_string(),
             source: error.into(),
         })?;
-        tracing::info!(target: "marline", addr = %bound, factory = std::any::type_name::<F>(), "port opened");
+        log::port_opened(&bound, type_name::<F>());
         *self.bound.borrow_mut() = Some((handle, bound));
         self.paused.set(false);
         self.inner.insert(handle, Entry::Other(Rc::clone(self) as Rc<dyn Source>));
@@ -186,7 +188,7 @@ impl<F: Factory> Listener<F> {
             }
             Ok(None) => self.inner.driver().close(conn, Close::Graceful),
             Err(message) => {
-                tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
+                log::factory_panicked(&link.peer, &message);
                 self.inner.driver().close(conn, Close::Reset);
             }
         }
@@ -236,10 +238,10 @@ impl<F: Factory> Source for Listener<F> {
         match completion {
             Completion::Accepted { conn, .. } => self.accepted(conn),
             Completion::AcceptFailed { error, .. } => {
-                tracing::warn!(target: "marline", addr = %self.addr, "cannot accept: {error}");
+                log::accept_failed(&self.addr, &error);
             }
             Completion::Failed { error, .. } => {
-                tracing::error!(target: "marline", addr = %self.addr, "port lost: {error}");
+                log::port_lost(&self.addr, &error);
                 self.end(CloseReason::Lost(error));
             }
             _ => {}
@@ -248,11 +250,11 @@ impl<F: Factory> Source for Listener<F> {
 
     fn lost(self: Rc<Self>) {
         let waiting = self.stopping.take().unwrap_or_default();
-        tracing::info!(target: "marline", addr = %self.local_addr(), "port closed");
+        log::port_closed(&self.local_addr(), type_name::<F>());
         let stop = || guard(|| self.factory.borrow_mut().stop());
         let stopped = self.inner.beat.around(Callback::Factory, stop);
         if let Err(message) = &stopped {
-            tracing::error!(target: "marline", "the factory panicked in stop: {message}");
+            log::factory_stop_panicked(type_name::<F>(), message);
         }
         for resolver in waiting {
             match &stopped {
@@ -279,7 +281,7 @@ impl<F: Factory> Source for Listener<F> {
     }
 
     fn type_name(&self) -> Option<&'static str> {
-        Some(std::any::type_name::<F>())
+        Some(type_name::<F>())
     }
 }
 

@@ -213,7 +213,7 @@ impl Reactor {
             inner.beat.note_site(timer.site);
             let call = || crate::panic::guard(|| (timer.call)(self));
             if let Err(message) = inner.beat.around(Callback::Timer, call) {
-                tracing::error!(target: "marline", site = %timer.site, "timer panicked: {message}");
+                crate::log::engine::timer_panicked(timer.site, &message);
             }
             inner.settle();
         }

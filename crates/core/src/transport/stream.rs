@@ -80,7 +80,7 @@ impl<P: Protocol> Stream<P> {
     fn panicked(&self, callback: &str, message: Rc<str>) {
         let protocol = self.type_name();
         let peer = self.head.peer_addr();
-        tracing::error!(target: "marline", %protocol, %peer, callback, "callback panicked: {message}");
+        crate::log::engine::callback_panicked(protocol, &peer, callback, &message);
         self.head.panicked(message);
     }
 
@@ -236,10 +236,7 @@ impl<P: Protocol> Stream<P> {
         for (callback, result) in [(name, told), ("drop", dropped)] {
             if let Err(message) = result {
                 let peer = self.head.peer_addr();
-                tracing::error!(
-                    target: "marline", protocol = type_name, %peer, callback,
-                    "callback panicked: {message}"
-                );
+                crate::log::engine::callback_panicked(type_name, &peer, callback, &message);
             }
         }
     }

@@ -15,7 +15,7 @@
 //! let _installed = publisher.install_for_thread(); // a program: publisher.install()?
 //! let reactor = TestReactor::new();
 //! reactor.listen_tcp("127.0.0.1:8000", || Echo)?;
-//! // 2000-01-01T00:16:40+00:00 INFO marline: port opened addr=127.0.0.1:8000 factory=...
+//! // 2026-01-01T00:00:00+00:00 INFO marline: port opened addr=127.0.0.1:8000 factory=...
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -97,6 +97,9 @@ impl Publisher {
     }
 
     /// Gets what this thread logs, instead of whoever got it before, until what this returns is dropped.
+    ///
+    /// What an observer logs by `tracing`'s macros goes nowhere then: `tracing` gives a thread's own subscriber nothing from inside it. By
+    /// [`publish`](Self::publish) it does.
     pub fn install_for_thread(&self) -> Installed {
         Installed { _guard: set_default(self.clone()) }
     }

@@ -10,6 +10,8 @@ mod faults;
 mod framings;
 // Start, stop, crash, triggers, signals.
 mod life_cycle;
+// What is logged, and whose line it is.
+mod logging;
 // Random programs against the promises: every public call from inside every kind of callback.
 mod invariants;
 // A recording of a run replays without a network.

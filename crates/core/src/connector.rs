@@ -13,6 +13,7 @@ use crate::panic::guard_quietly;
 use crate::port::{made, place};
 use crate::protocol::Link;
 use crate::reactor::after::After;
+use crate::reactor::beat::Callback;
 use crate::reactor::inner::{Inner, Timer};
 use crate::reactor::source::{Entry, Open, Source};
 use crate::timers::Key;
@@ -133,10 +134,11 @@ fn welcome<P: Protocol>(
         return Err(error(ConnectCause::Refused));
     };
     let mut link = Link { reactor, handle, peer, layers: Vec::new() };
-    let protocol = match crate::panic::guard(|| build(&mut link)) {
+    let built = inner.beat.around(Callback::Factory, || crate::panic::guard(|| build(&mut link)));
+    let protocol = match built {
         Ok(protocol) => protocol,
         Err(message) => {
-            tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
+            crate::log::engine::factory_panicked(&link.peer, &message);
             None
         }
     };
@@ -506,9 +508,9 @@ impl Connector {
             self.set(State::Starting(call));
         }
         if !self.0.started.replace(true) {
-            tell_factory(|| self.0.factory.start());
+            self.tell_factory(|| self.0.factory.start());
         }
-        tell_factory(|| self.0.factory.started_connecting(self));
+        self.tell_factory(|| self.0.factory.started_connecting(self));
         // Given up, before or in the notice: that was told, or will be.
         if !self.awaits(call) {
             return;
@@ -550,7 +552,7 @@ impl Connector {
     /// Tells the factory of an end; if that did not begin anew, the factory is no longer in use.
     fn tell_end(&self, notice: impl FnOnce(&dyn AnyFactory)) {
         self.0.in_notice.set(true);
-        tell_factory(|| notice(&*self.0.factory));
+        self.tell_factory(|| notice(&*self.0.factory));
         self.0.in_notice.set(false);
         self.stop_if_idle();
     }
@@ -559,8 +561,13 @@ impl Connector {
     fn stop_if_idle(&self) {
         let disconnected = matches!(*self.0.state.borrow(), State::Disconnected);
         if disconnected && self.0.started.replace(false) {
-            tell_factory(|| self.0.factory.stop());
+            self.tell_factory(|| self.0.factory.stop());
         }
+    }
+
+    /// Calls the factory from the loop; a panic is logged.
+    fn tell_factory(&self, f: impl FnOnce()) {
+        self.0.inner.beat.around(Callback::Factory, || guard_quietly("factory", f));
     }
 }
 
@@ -653,9 +660,4 @@ impl<F: Factory> AnyFactory for RefCell<F> {
         made(&transport);
         Ok(())
     }
-}
-
-/// Calls a factory from the loop; a panic is logged.
-fn tell_factory(f: impl FnOnce()) {
-    guard_quietly("factory", f);
 }

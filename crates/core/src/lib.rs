@@ -43,6 +43,7 @@
 //! | [`deferred`], [`failure`] | results that are not there yet |
 //! | [`protocol`] | protocols, factories |
 //! | [`transport`], [`flow`], [`layer`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
@@ -57,6 +58,7 @@ mod error;
 pub mod failure;
 pub mod flow;
 pub mod layer;
+pub mod log;
 mod panic;
 mod port;
 pub mod protocol;

@@ -1,5 +1,6 @@
 //! Listening: ports, and how an accepted connection gets its protocol.
 
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -10,9 +11,11 @@ use crate::deferred::{Deferred, Resolver};
 use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, Handle, ListenOptions};
 use crate::failure::Failure;
+use crate::log::engine as log;
 use crate::panic::guard;
 use crate::protocol::Link;
 use crate::reactor::after::After;
+use crate::reactor::beat::Callback;
 use crate::reactor::inner::Inner;
 use crate::reactor::source::{Entry, Open, Source};
 use crate::transport::head::Head;
@@ -155,7 +158,7 @@ impl<F: Factory> Listener<F> {
         }
         let opened = self.inner.driver().listen(&self.addr, &self.options);
         let (handle, bound) = opened.map_err(|os_error| error(os_error.into()))?;
-        tracing::info!(target: "marline", addr = %bound, factory = std::any::type_name::<F>(), "port opened");
+        log::port_opened(&bound, type_name::<F>());
         *self.bound.borrow_mut() = Some((handle, bound));
         self.paused.set(false);
         self.inner.insert(handle, Entry::Other(Rc::clone(self) as Rc<dyn Source>));
@@ -176,11 +179,14 @@ impl<F: Factory> Listener<F> {
         };
         let reactor = Reactor::from_inner(&self.inner);
         let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
-        match guard(|| self.factory.borrow_mut().build_protocol(&mut link)) {
+        let outer = self.inner.beat.begin(Callback::Factory, self.handle());
+        let built = guard(|| self.factory.borrow_mut().build_protocol(&mut link));
+        self.inner.beat.end(outer);
+        match built {
             Ok(Some(protocol)) => made(&place(link, protocol, self.site)),
             Ok(None) => self.inner.driver().close(conn, Close::Graceful),
             Err(message) => {
-                tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
+                log::factory_panicked(&link.peer, &message);
                 self.inner.driver().close(conn, Close::Reset);
             }
         }
@@ -215,10 +221,10 @@ impl<F: Factory> Source for Listener<F> {
         match completion {
             Completion::Accepted { conn, .. } => self.accepted(conn),
             Completion::AcceptFailed { error, .. } => {
-                tracing::warn!(target: "marline", addr = %self.addr, "cannot accept: {error}");
+                log::accept_failed(&self.addr, &error);
             }
             Completion::Failed { error, .. } => {
-                tracing::error!(target: "marline", addr = %self.addr, "port lost: {error}");
+                log::port_lost(&self.addr, &error);
                 self.end(CloseReason::Lost(error));
             }
             _ => {}
@@ -227,10 +233,11 @@ impl<F: Factory> Source for Listener<F> {
 
     fn lost(self: Rc<Self>) {
         let waiting = self.stopping.take().unwrap_or_default();
-        tracing::info!(target: "marline", addr = %self.local_addr(), "port closed");
-        let stopped = guard(|| self.factory.borrow_mut().stop());
+        log::port_closed(&self.local_addr(), type_name::<F>());
+        let stop = || guard(|| self.factory.borrow_mut().stop());
+        let stopped = self.inner.beat.around(Callback::Factory, stop);
         if let Err(message) = &stopped {
-            tracing::error!(target: "marline", "the factory panicked in stop: {message}");
+            log::factory_stop_panicked(type_name::<F>(), message);
         }
         for resolver in waiting {
             match &stopped {
@@ -254,6 +261,10 @@ impl<F: Factory> Source for Listener<F> {
 
     fn describe(&self) -> Open {
         Open::new("port", self.local_addr().to_string(), self.site)
+    }
+
+    fn type_name(&self) -> Option<&'static str> {
+        Some(type_name::<F>())
     }
 }
 

@@ -77,6 +77,12 @@ pub trait Driver {
     /// Wall-clock time, which people may set at will: for dates in messages, never for deadlines.
     fn wall_clock(&mut self) -> SystemTime;
 
+    /// Wall-clock time for lines of the log, and for nothing that a program could act on: how much is logged must not change a run, so this alone is no
+    /// input, and a recording does not keep it. Where time is virtual it is that of [`wall_clock`](Self::wall_clock).
+    fn log_clock(&mut self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// Entropy for the reactor's random source. The same seed makes the same run in a simulation.
     fn seed(&mut self) -> [u8; 32];
 

@@ -1,6 +1,7 @@
 //! What is done after the outermost callback and before the next: one queue for the whole reactor, first in first out, always run
 //! at stack depth zero.
 
+use super::beat::Callback;
 use super::inner::Inner;
 use super::source::Entry;
 use crate::driver::Handle;
@@ -104,7 +105,7 @@ impl Inner {
 
     fn do_after(&self, after: After) {
         match after {
-            After::Call(f) => guard_quietly("with", f),
+            After::Call(f) => self.beat.around(Callback::Call, || guard_quietly("with", f)),
             After::Lost(entry) => entry.lost(),
             after => {
                 // A connection that has ended meanwhile needs nothing more; what was for it is dropped here, outside every borrow.

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::after::After;
+use super::beat::Beat;
+use super::current::Entered;
 use super::lifecycle::Lifecycle;
 use super::remote::Shared;
 use super::signals::Signals;
@@ -37,6 +40,10 @@ pub(crate) struct Inner {
     pub(crate) todo: Cell<u8>,
     pub(super) after: RefCell<VecDeque<After>>,
     dirty: RefCell<Vec<Handle>>,
+    /// What runs now.
+    pub(crate) beat: Arc<Beat>,
+    /// Where the timer that runs, or ran last, was made.
+    pub(super) timer_site: Cell<Option<&'static Location<'static>>>,
     /// What is to be done in the next turn: the bits below.
     waiting: Cell<u8>,
     buffers: RefCell<Vec<Vec<u8>>>,
@@ -100,6 +107,8 @@ impl Inner {
             todo: Cell::new(0),
             after: RefCell::default(),
             dirty: RefCell::default(),
+            beat: Arc::new(Beat::new()),
+            timer_site: Cell::new(None),
             waiting: Cell::new(0),
             buffers: RefCell::default(),
             calls: RefCell::default(),
@@ -139,6 +148,11 @@ impl Inner {
         now
     }
 
+    /// The time for a line of the log; `None` if the driver is in use, which may be what logs.
+    pub(crate) fn log_clock(&self) -> Option<SystemTime> {
+        Some(self.driver.try_borrow_mut().ok()?.log_clock())
+    }
+
     /// Time may have passed: the next who asks reads the clock.
     pub(super) fn forget_now(&self) {
         self.now.set(None);
@@ -159,12 +173,22 @@ impl Inner {
     // ---- the table
 
     pub(crate) fn insert(&self, handle: Handle, entry: Entry) {
+        if self.beat.is_watched() {
+            self.note(handle, &entry);
+        }
         let mut table = self.table.borrow_mut();
         let index = handle.index as usize;
         if table.len() <= index {
             table.resize_with(index + 1, || Entry::Vacant);
         }
         table[index] = entry;
+    }
+
+    #[cold]
+    fn note(&self, handle: Handle, entry: &Entry) {
+        if let Some(name) = entry.protocol_name() {
+            self.beat.note(handle, name);
+        }
     }
 
     /// The stream of a handle. A handle kept from before the place was used again finds nothing.
@@ -201,7 +225,7 @@ impl Inner {
         }
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    pub(super) fn entries(&self) -> Vec<Entry> {
         let table = self.table.borrow();
         let placed = table.iter().filter(|entry| !matches!(entry, Entry::Vacant)).cloned();
         let resolving = self.resolving.borrow();
@@ -330,6 +354,7 @@ impl Inner {
         }
 
         self.inside.set(self.inside.get() + 1);
+        let _entered = Entered::new(self);
         let _leave = Leave(self);
         f()
     }

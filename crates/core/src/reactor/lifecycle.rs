@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use super::Reactor;
 use super::after::After;
+use super::beat::Callback;
 use super::inner::Inner;
 use crate::deferred::{Deferred, Fault};
 use crate::panic::guard;
@@ -89,7 +90,7 @@ impl<T: 'static, E: Fault> TriggerResult for Deferred<T, E> {
     fn wait(self, done: Box<dyn FnOnce()>) {
         self.done(move |result| {
             if let Err(error) = result {
-                tracing::error!(target: "marline", "a trigger's Deferred failed: {error}");
+                crate::log::engine::trigger_failed(&error);
             }
             done();
         });
@@ -234,11 +235,14 @@ impl Reactor {
         let lifecycle = &self.0.lifecycle;
         let id = lifecycle.next_id.get();
         lifecycle.next_id.set(id + 1);
-        let trigger: Trigger = Box::new(move |reactor, done| match guard(|| f(reactor)) {
-            Ok(result) => result.wait(done),
-            Err(message) => {
-                tracing::error!(target: "marline", ?event, ?phase, "trigger panicked: {message}");
-                done();
+        let trigger: Trigger = Box::new(move |reactor, done| {
+            let result = reactor.0.beat.around(Callback::Trigger, || guard(|| f(reactor)));
+            match result {
+                Ok(result) => result.wait(done),
+                Err(message) => {
+                    crate::log::engine::trigger_panicked(&event, &phase, &message);
+                    done();
+                }
             }
         });
         let mut events = lifecycle.events.borrow_mut();
@@ -360,7 +364,8 @@ impl Inner {
             self.lifecycle.set(Stage::Running);
             self.install_signals();
             self.begin_jobs();
-            tracing::debug!(target: "marline", driver = self.driver().name(), "the reactor runs");
+            let driver = self.driver().name();
+            crate::log::engine::reactor_runs(driver);
         }
     }
 

@@ -9,9 +9,14 @@
 //! | `delayed_call.rs` | timers |
 //! | `signals.rs`, `remote.rs`, `work.rs` | signals, other threads, worker threads |
 //! | `task.rs` | futures |
+//! | `current.rs` | which reactor is the thread's, for the log |
+//! | `beat.rs` | what runs now |
 //! | `source.rs` | what the table of handles holds |
 
 pub(crate) mod after;
+#[allow(dead_code, reason = "read by the watchdog and the log, which come with it")]
+pub(crate) mod beat;
+pub(crate) mod current;
 mod delayed_call;
 pub(crate) mod inner;
 mod lifecycle;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 
 use super::Reactor;
+use super::beat::Callback;
 use super::inner::Inner;
 use crate::driver::{Capability, OsError};
 use crate::panic::guard_quietly;
@@ -94,7 +95,7 @@ impl Inner {
         for number in [signal::INT, signal::TERM] {
             let watched = self.driver().watch_signal(number, true);
             if let Err(error) = watched {
-                tracing::warn!(target: "marline", number, "cannot watch a signal: {error}");
+                crate::log::engine::signal_refused(number, &error);
             }
         }
     }
@@ -125,14 +126,15 @@ impl Inner {
         let reactor = Reactor::from_inner(self);
         if subscribers.is_empty() && [signal::INT, signal::TERM].contains(&number) {
             self.signals.last.set(Some(number));
-            tracing::info!(target: "marline", number, "stopped by a signal");
+            crate::log::engine::stopped_by_signal(number);
             // A second signal while it stops changes nothing.
             let _ = reactor.stop();
         }
         for id in subscribers {
             // One may have ended another's subscription.
             if let Some(f) = self.signals.subscriber(number, id) {
-                guard_quietly("signal", || f(&reactor, number));
+                let call = || guard_quietly("signal", || f(&reactor, number));
+                self.beat.around(Callback::Signal, call);
             }
         }
     }

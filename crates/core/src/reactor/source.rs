@@ -47,6 +47,19 @@ impl Entry {
         }
     }
 
+    /// The type whose callbacks those of this handle are.
+    pub(super) fn protocol_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Vacant => None,
+            Self::Stream(transport) => {
+                let mut name = None;
+                transport.engine(|stream| name = Some(stream.protocol_name()));
+                name
+            }
+            Self::Other(source) => source.type_name(),
+        }
+    }
+
     pub(super) fn describe(&self) -> Option<Open> {
         match self {
             Self::Vacant => None,
@@ -75,6 +88,11 @@ pub trait Source {
 
     /// For reports of what is open.
     fn describe(&self) -> Open;
+
+    /// The type of the user's object that its callbacks are those of: a protocol or a factory.
+    fn type_name(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Something a reactor holds open, with the place in the source that made it.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
 
 use super::Reactor;
+use super::beat::Callback;
 use super::inner::Inner;
 use super::remote::Shared;
 use crate::deferred::Deferred;
@@ -121,11 +122,12 @@ impl Inner {
         let Some(mut task) = place else { return true };
         let (shared, driver) = (Arc::downgrade(&self.shared), self.driver().waker());
         let waker = Waker::from(Arc::new(TaskWaker { id, shared, driver }));
-        let polled = guard(|| task.as_mut().poll(&mut Context::from_waker(&waker)));
+        let mut poll = || guard(|| task.as_mut().poll(&mut Context::from_waker(&waker)));
+        let polled = self.beat.around(Callback::Task, &mut poll);
         let over = match &polled {
             Ok(poll) => poll.is_ready(),
             Err(message) => {
-                tracing::error!(target: "marline", "task panicked: {message}");
+                crate::log::engine::task_panicked(message);
                 true
             }
         };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::beat::Callback;
+use super::current::Entered;
 use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
 use super::{Reactor, Turn};
@@ -60,6 +62,7 @@ impl Reactor {
         if inner.is_inside() {
             return Err(RunError::Nested);
         }
+        let _entered = Entered::new(inner);
         inner.in_turn.set(true);
         let mut scratch = inner.scratch.take();
         let result = loop {
@@ -209,7 +212,7 @@ impl Reactor {
         inner.unset_waiting(Inner::CALLS);
         for _ in 0..present {
             let Some(call) = inner.calls.borrow_mut().pop_front() else { break };
-            guard_quietly("call", || call(self));
+            inner.beat.around(Callback::Call, || guard_quietly("call", || call(self)));
             inner.settle();
         }
         debug_assert!(inner.calls.borrow().is_empty() || inner.is_waiting(Inner::CALLS));
@@ -225,8 +228,11 @@ impl Reactor {
         let mark = inner.timers.borrow().mark();
         loop {
             let Some((_, timer)) = inner.timers.borrow_mut().pop_due(now, mark) else { break };
-            if let Err(message) = crate::panic::guard(|| (timer.call)(self)) {
-                tracing::error!(target: "marline", site = %timer.site, "timer panicked: {message}");
+            inner.timer_site.set(Some(timer.site));
+            inner.beat.note_site(timer.site);
+            let call = || crate::panic::guard(|| (timer.call)(self));
+            if let Err(message) = inner.beat.around(Callback::Timer, call) {
+                crate::log::engine::timer_panicked(timer.site, &message);
             }
             inner.settle();
         }
@@ -238,7 +244,9 @@ impl Reactor {
         let inner = &self.0;
         let Some(transport) = inner.reported_stream(conn) else { return };
         inner.lend(bytes);
+        inner.beat.begin_data(conn);
         transport.raw().__deliver(&transport, bytes);
+        inner.beat.end_data();
         inner.settle_lent(bytes);
     }
 

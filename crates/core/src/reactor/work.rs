@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::Reactor;
+use super::beat::Callback;
 use super::inner::Inner;
 use crate::deferred::Deferred;
 use crate::driver::{Answer, JobId, OsError};
@@ -66,7 +67,7 @@ impl Reactor {
     pub fn call_in_thread(&self, f: impl FnOnce() + Send + 'static) {
         self.defer_to_thread(f).done(|result| {
             if let Err(failure) = result {
-                tracing::error!(target: "marline", "a job on a worker failed: {failure}");
+                crate::log::failure(&failure, "a job on a worker failed");
             }
         });
     }
@@ -158,10 +159,11 @@ impl Inner {
         let jobs = self.jobs.take();
         for (id, job) in jobs {
             let answer = self.driver().take_answer(JobId(id));
-            guard_quietly("job", || match answer {
+            let told = || match answer {
                 Some(answer) => job(answer),
                 None => drop(job),
-            });
+            };
+            self.beat.around(Callback::Job, || guard_quietly("job", told));
         }
     }
 
@@ -169,7 +171,7 @@ impl Inner {
         let answer = self.driver().take_answer(id);
         let job = self.jobs.borrow_mut().remove(&id.0);
         if let (Some(answer), Some(job)) = (answer, job) {
-            guard_quietly("job", || job(answer));
+            self.beat.around(Callback::Job, || guard_quietly("job", || job(answer)));
         }
     }
 }

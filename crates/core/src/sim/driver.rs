@@ -116,6 +116,10 @@ impl Driver for SimDriver {
         })
     }
 
+    fn log_clock(&mut self) -> SystemTime {
+        self.wall_clock()
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         self.with(|net| net.processes[self.id as usize].seed)
     }

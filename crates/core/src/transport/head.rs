@@ -19,6 +19,7 @@ use crate::flow::Producer;
 use crate::layer::Layers;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
+use crate::reactor::source::Entry;
 use crate::{Addr, CloseReason};
 
 /// State bits of a stream.
@@ -102,8 +103,8 @@ pub(super) struct Extra {
     /// What waits to go down through the layers, in order.
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
-    /// The type of the protocol that took over from the first.
-    successor: Option<TypeId>,
+    /// The type of the protocol that took over from the first, and its name.
+    successor: Option<(TypeId, &'static str)>,
     /// Told after the protocol that the connection has ended.
     on_lost: Option<OnLost>,
 }
@@ -199,6 +200,12 @@ impl Head {
         self.extra(|extra| extra.reason = Some(reason));
         self.reactor.driver().close(self.handle, how);
         let entry = self.reactor.remove(self.handle);
+        if let Entry::Stream(transport) = &entry {
+            // If it is one of its own callbacks that ends it, that one is still to be named.
+            transport.engine(|stream| {
+                self.reactor.beat.departs(self.handle, stream.protocol_name(), self.peer_addr());
+            });
+        }
         self.after(After::Lost(entry));
     }
 
@@ -298,13 +305,19 @@ impl Head {
     }
 
     /// Another protocol has taken over.
-    pub(super) fn set_successor(&self, protocol: TypeId) {
-        self.extra(|extra| extra.successor = Some(protocol));
+    pub(super) fn set_successor(&self, protocol: TypeId, name: &'static str) {
+        self.extra(|extra| extra.successor = Some((protocol, name)));
+        self.reactor.beat.note(self.handle, name);
     }
 
     /// The type of the protocol that has taken over, if one has.
     pub(super) fn successor(&self) -> Option<TypeId> {
-        self.extra(|extra| extra.successor)
+        self.extra(|extra| extra.successor).map(|(protocol, _)| protocol)
+    }
+
+    /// The name of its type.
+    pub(super) fn successor_name(&self) -> Option<&'static str> {
+        self.extra(|extra| extra.successor).map(|(_, name)| name)
     }
 
     // ---- producers

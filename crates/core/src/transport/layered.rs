@@ -8,6 +8,7 @@ use crate::driver::Close;
 use crate::failure::Failure;
 use crate::layer::{Layer, Layers, Passed};
 use crate::reactor::after::After;
+use crate::reactor::beat::Callback;
 use crate::{CloseReason, Time};
 
 /// A step of a layered connection's output.
@@ -103,7 +104,9 @@ impl Head {
         let now = self.reactor.now();
         let mut passed = Passed::default();
         let mut layers = self.extra(|extra| std::mem::take(&mut extra.layers));
+        let outer = self.reactor.beat.begin(Callback::Layer, Some(self.handle));
         let result = crate::panic::guard(|| work(&mut layers, now, &mut passed));
+        self.reactor.beat.end(outer);
         self.extra(|extra| extra.layers = layers);
         if !passed.wire.is_empty() && !self.has(flag::LOST | flag::WRITE_CLOSED) {
             self.queue(&passed.wire);

@@ -12,6 +12,7 @@ use crate::flow::Producer;
 use crate::layer::{Layer, Layers, Passed};
 use crate::panic::{guard, guard_quietly};
 use crate::reactor::after::{After, Ask};
+use crate::reactor::beat::{Callback, Outer};
 use crate::reactor::source::Open;
 use crate::{Addr, CloseReason, Protocol, Reactor};
 
@@ -41,6 +42,18 @@ pub(crate) enum Told<'a> {
     Lost(&'a CloseReason),
 }
 
+impl Told<'_> {
+    fn callback(&self) -> Callback {
+        match self {
+            Self::Made => Callback::ConnectionMade,
+            Self::ReadLost => Callback::ReadConnectionLost,
+            Self::WriteLost => Callback::WriteConnectionLost,
+            Self::Writable => Callback::Writable,
+            Self::Lost(_) => Callback::ConnectionLost,
+        }
+    }
+}
+
 impl<P: Protocol> Stream<P> {
     pub(crate) fn new(head: Head, protocol: P) -> Self {
         Self { head, slot: RefCell::new(Slot::First(protocol)) }
@@ -67,14 +80,16 @@ impl<P: Protocol> Stream<P> {
     fn panicked(&self, callback: &str, message: Rc<str>) {
         let protocol = self.type_name();
         let peer = self.head.peer_addr();
-        tracing::error!(target: "marline", %protocol, %peer, callback, "callback panicked: {message}");
+        crate::log::engine::callback_panicked(protocol, &peer, callback, &message);
         self.head.panicked(message);
     }
 
     fn type_name(&self) -> &'static str {
         match self.slot.try_borrow().as_deref() {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
-            _ => std::any::type_name::<P>(),
+            Ok(Slot::First(_)) => std::any::type_name::<P>(),
+            // A callback is on the stack, or it was the last.
+            _ => self.head.successor_name().unwrap_or_else(std::any::type_name::<P>),
         }
     }
 
@@ -145,7 +160,7 @@ impl<P: Protocol> Stream<P> {
     fn hand_over(&self, me: &Transport, next: Box<dyn AnyProtocol>) {
         // Only called from the loop, when no callback is on the stack.
         let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
-        self.head.set_successor((*next).protocol_type());
+        self.head.set_successor((*next).protocol_type(), (*next).type_name());
         // The slot stays borrowed, so that nobody reaches the next one before it is told that the connection is its own.
         let old = std::mem::replace(&mut *slot, Slot::Gone);
         self.say_farewell(me, old, &CloseReason::Upgraded);
@@ -172,18 +187,27 @@ impl<P: Protocol> Stream<P> {
     }
 
     fn tell(&self, me: &Transport, what: &Told<'_>) {
+        let outer = self.begin(what.callback());
         let (name, result) = {
-            let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+            let Ok(mut slot) = self.slot.try_borrow_mut() else {
+                return self.head.reactor().beat.end(outer);
+            };
             let protocol: &mut dyn AnyProtocol = match &mut *slot {
                 Slot::First(protocol) => protocol,
                 Slot::Next(protocol) => &mut **protocol,
-                Slot::Gone => return,
+                Slot::Gone => return self.head.reactor().beat.end(outer),
             };
             tell(protocol, me, what)
         };
+        self.head.reactor().beat.end(outer);
         if let Err(message) = result {
             self.panicked(name, message);
         }
+    }
+
+    /// A callback of this connection's begins.
+    fn begin(&self, callback: Callback) -> Outer {
+        self.head.reactor().beat.begin(callback, Some(self.head.handle()))
     }
 
     /// Takes the protocol out, for good or for another.
@@ -203,15 +227,16 @@ impl<P: Protocol> Stream<P> {
             Slot::Gone => return,
         };
         let type_name = protocol.type_name();
+        let (beat, outer) = (&self.head.reactor().beat, self.begin(Callback::ConnectionLost));
+        // Its place in the table may be another's by now.
+        beat.departs(self.head.handle(), type_name, self.head.peer_addr());
         let (name, told) = tell(protocol, me, &Told::Lost(reason));
         let dropped = guard(|| drop(slot));
+        beat.end(outer);
         for (callback, result) in [(name, told), ("drop", dropped)] {
             if let Err(message) = result {
                 let peer = self.head.peer_addr();
-                tracing::error!(
-                    target: "marline", protocol = type_name, %peer, callback,
-                    "callback panicked: {message}"
-                );
+                crate::log::engine::callback_panicked(type_name, &peer, callback, &message);
             }
         }
     }
@@ -259,6 +284,8 @@ pub trait EngineStream {
     fn end(&self, reason: CloseReason);
     #[doc(hidden)]
     fn describe(&self) -> Open;
+    #[doc(hidden)]
+    fn protocol_name(&self) -> &'static str;
 }
 
 impl<P: Protocol> EngineStream for Stream<P> {
@@ -307,7 +334,9 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 let held = self.head.take_held();
                 if !held.is_empty() {
                     self.head.reactor().lend(&held);
+                    let outer = self.begin(Callback::DataReceived);
                     self.give(me, &held);
+                    self.head.reactor().beat.end(outer);
                     self.head.reactor().flush_lent(&held);
                 }
                 // Bytes that were just given back do not hold up the end: nothing else would bring it.
@@ -319,10 +348,12 @@ impl<P: Protocol> EngineStream for Stream<P> {
             After::Upgrade(_, next) => self.hand_over(me, next),
             After::Producer(_, ask) => {
                 let Some(producer) = self.head.producer_for(ask) else { return };
+                let outer = self.begin(Callback::Producer);
                 let result = guard(|| match ask {
                     Ask::Pause => producer.pause_producing(),
                     Ask::Resume => producer.resume_producing(),
                 });
+                self.head.reactor().beat.end(outer);
                 if let Err(message) = result {
                     self.panicked("producer", message);
                 }
@@ -338,12 +369,14 @@ impl<P: Protocol> EngineStream for Stream<P> {
     fn lost(&self, me: &Transport) {
         let (reason, producer, on_lost) = self.head.take_ending();
         if let Some(producer) = producer {
-            guard_quietly("stop_producing", || producer.stop_producing());
+            let stop = || guard_quietly("stop_producing", || producer.stop_producing());
+            self.head.reactor().beat.around(Callback::Producer, stop);
         }
         let slot = self.replace(Slot::Gone);
         self.say_farewell(me, slot, &reason);
         if let Some(on_lost) = on_lost {
-            guard_quietly("factory", || on_lost(reason));
+            let tell = || guard_quietly("factory", || on_lost(reason));
+            self.head.reactor().beat.around(Callback::Factory, tell);
         }
         let extra = self.head.take_extra();
         guard_quietly("drop", || drop(extra));
@@ -356,6 +389,10 @@ impl<P: Protocol> EngineStream for Stream<P> {
     fn describe(&self) -> Open {
         let name = self.type_name();
         Open::new("connection", format!("{name} with {}", self.head.peer_addr()), self.head.site())
+    }
+
+    fn protocol_name(&self) -> &'static str {
+        self.type_name()
     }
 }
 
@@ -483,7 +520,10 @@ impl<P: Protocol> RawTransport for Stream<P> {
                 Slot::Next(protocol) => protocol.as_any_mut(),
                 Slot::Gone => return Err(Entered::Gone),
             };
-            Ok(guard(|| f(protocol)))
+            let outer = self.begin(Callback::With);
+            let entered = guard(|| f(protocol));
+            self.head.reactor().beat.end(outer);
+            Ok(entered)
         });
         match entered {
             Ok(Ok(())) => Entered::Done,

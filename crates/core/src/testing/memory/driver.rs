@@ -251,6 +251,10 @@ impl Driver for MemoryDriver {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.now().as_nanos())
     }
 
+    fn log_clock(&mut self) -> SystemTime {
+        self.wall_clock()
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         [7; 32]
     }

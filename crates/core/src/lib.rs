@@ -67,6 +67,8 @@ pub mod testing;
 mod time;
 mod timers;
 pub mod transport;
+#[cfg(unix)]
+mod watch;
 
 pub use addr::Addr;
 pub use connection::{Connection, Unavailable};
@@ -82,3 +84,5 @@ pub use reactor::{
 pub use rng::Rng;
 pub use time::Time;
 pub use transport::Transport;
+#[cfg(unix)]
+pub use watch::{Watch, Watcher};

@@ -75,12 +75,18 @@ pub trait Source {
 
     /// For reports of what is open.
     fn describe(&self) -> Open;
+
+    /// The handle, if it is a watched descriptor.
+    #[cfg(unix)]
+    fn as_watch(self: Rc<Self>) -> Option<crate::Watch> {
+        None
+    }
 }
 
 /// Something a reactor holds open, with the place in the source that made it.
 #[derive(Clone)]
 pub struct Open {
-    /// What kind of thing: `connection`, `port`, `connector`, `timer`.
+    /// What kind of thing: `connection`, `port`, `connector`, `watch`, `timer`.
     pub kind: &'static str,
     /// Which.
     pub what: String,

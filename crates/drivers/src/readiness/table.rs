@@ -40,6 +40,10 @@ pub(super) enum Kind {
     Datagram,
     /// A stream that the reactor has closed and whose last bytes are still on their way.
     Lingering,
+    /// A duplicate of a descriptor that somebody else uses.
+    Watch,
+    /// The same, of one that the selector refuses, for it is always ready.
+    AlwaysReady,
 }
 
 /// What the selector was told, in a byte.
@@ -163,6 +167,11 @@ impl Table {
         }
     }
 
+    /// The entry of a watched descriptor.
+    pub(super) fn watch(&mut self, handle: Handle) -> Option<&mut Entry> {
+        self.get_mut(handle).filter(|entry| matches!(entry.kind, Kind::Watch | Kind::AlwaysReady))
+    }
+
     /// What is at an index now.
     pub(super) fn at(&mut self, index: u32) -> Option<(Handle, &mut Entry)> {
         let entry = self.entries.get_mut(index as usize)?;
@@ -217,7 +226,9 @@ impl Entry {
             Kind::Connecting => Armed::with(Interest::WRITE),
             Kind::Lingering => Armed::with(Interest::READ),
             Kind::Port if marks.any(Marks::RESTING) => Armed::NO,
-            Kind::Port | Kind::Datagram => Armed::with(self.want),
+            // Out of the selector while nothing is wanted: it would report a hang-up all the same, and every wait would return at once.
+            Kind::Watch | Kind::AlwaysReady if self.want == Interest::NONE => Armed::NO,
+            Kind::Port | Kind::Datagram | Kind::Watch | Kind::AlwaysReady => Armed::with(self.want),
             Kind::Stream if !marks.any(Marks::ENDED) => Armed::with(self.want),
             Kind::Stream => Armed::with(self.want.without(Interest::READ)),
         }

@@ -20,3 +20,5 @@ mod streams;
 mod threads;
 // Timers and the clock.
 mod time;
+// Descriptors that belong to somebody else: pipes, eventfds, sockets, regular files.
+mod watching;

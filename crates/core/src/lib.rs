@@ -51,6 +51,7 @@ mod addr;
 mod connection;
 mod connector;
 pub mod deferred;
+mod descriptor;
 mod destination;
 pub mod driver;
 mod error;

@@ -6,6 +6,8 @@
 mod abort;
 // Resets, panics, refusals, lack of descriptors: nothing leaks, every protocol hears its end once.
 mod faults;
+// Files and buffers that are sent without being copied.
+mod sending;
 // Start, stop, crash, triggers, signals.
 mod life_cycle;
 // Random programs against the promises: every public call from inside every kind of callback.

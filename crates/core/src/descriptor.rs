@@ -1,7 +1,10 @@
 //! A descriptor as the engine carries it from one end of a connection to a driver and back. Where there are none, this type has no values.
 
+use std::fs::File;
+use std::io;
+
 use crate::Transport;
-use crate::driver::{Driver, Handle, OsError};
+use crate::driver::{Driver, Handle, OsError, Sent};
 use crate::transport::AnyProtocol;
 
 /// A descriptor that is carried along.
@@ -48,4 +51,45 @@ pub(crate) fn give(protocol: &mut dyn AnyProtocol, transport: &Transport, descri
 #[cfg(not(unix))]
 pub(crate) fn give(_: &mut dyn AnyProtocol, _: &Transport, descriptor: Descriptor) {
     match descriptor {}
+}
+
+/// Has the driver send a file; it comes back if the driver does not.
+#[cfg(unix)]
+pub(crate) fn send_file(
+    driver: &mut dyn Driver,
+    conn: Handle,
+    file: Descriptor,
+    offset: u64,
+    length: u64,
+) -> Result<Sent, (OsError, Descriptor)> {
+    driver.send_file(conn, file, offset, length)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn send_file(
+    _: &mut dyn Driver,
+    _: Handle,
+    file: Descriptor,
+    _: u64,
+    _: u64,
+) -> Result<Sent, (OsError, Descriptor)> {
+    match file {}
+}
+
+/// What can be read of a file from a place on, whatever its own position; blocks.
+#[cfg(unix)]
+pub(crate) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn read_at(_: &File, _: &mut [u8], _: u64) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(unix))]
+impl From<Descriptor> for File {
+    fn from(descriptor: Descriptor) -> Self {
+        match descriptor {}
+    }
 }

@@ -19,6 +19,8 @@ pub enum After {
     Call(Box<dyn FnOnce()>),
     /// A connection goes on closing.
     Finish(Handle),
+    /// A connection's output leaves.
+    Flush(Handle),
     /// A connection's output passes its layers.
     Pump(Handle),
     /// Held bytes are delivered.
@@ -47,6 +49,7 @@ impl After {
     fn handle(&self) -> Option<Handle> {
         match self {
             Self::Finish(handle)
+            | Self::Flush(handle)
             | Self::Pump(handle)
             | Self::Held(handle)
             | Self::Descriptor(handle)

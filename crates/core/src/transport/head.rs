@@ -60,6 +60,8 @@ pub(crate) mod flag {
     pub(crate) const END_HELD: u32 = 1 << 16;
     /// The push producer was told to pause, and not yet to resume.
     pub(crate) const PAUSE_TOLD: u32 = 1 << 17;
+    /// A file is the next to pass the layers.
+    pub(crate) const FILE_WAITS: u32 = 1 << 18;
 
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 =
@@ -197,7 +199,10 @@ impl Head {
         }
         self.set(flag::LOST);
         self.reactor.uncork(self.handle);
-        self.unset(flag::HAS_OUTPUT);
+        if self.has(flag::HAS_OUTPUT | flag::LAYERED) {
+            self.end_files(&reason);
+        }
+        self.unset(flag::HAS_OUTPUT | flag::FILE_WAITS);
         self.output.set(None);
         self.extra(|extra| extra.reason = Some(reason));
         self.reactor.driver().close(self.handle, how);

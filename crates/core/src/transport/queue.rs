@@ -2,7 +2,9 @@
 //! decided in `output.rs`.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 
+use super::Sending;
 use crate::descriptor::Descriptor;
 
 /// One piece of a connection's output.
@@ -12,6 +14,8 @@ pub(super) enum Segment {
     Bytes(Vec<u8>),
     /// A descriptor, which leaves with the next byte behind it.
     Descriptor(Descriptor),
+    /// A file, or the rest of it.
+    File(Box<Sending>),
 }
 
 /// Segments in the order written. As long as they are bytes and nothing else they lie in one buffer, and there is no list.
@@ -25,6 +29,8 @@ pub(super) struct Queue {
     bytes: usize,
     /// Descriptors among them.
     descriptors: usize,
+    /// Bytes of the files among them.
+    files: u64,
 }
 
 impl Queue {
@@ -63,8 +69,49 @@ impl Queue {
         match &segment {
             Segment::Bytes(bytes) => self.bytes -= bytes.len(),
             Segment::Descriptor(_) => self.descriptors -= 1,
+            Segment::File(file) => self.files = self.files.saturating_sub(file.left()),
         }
         Some(segment)
+    }
+
+    /// The bytes that leave next, as they lie: nothing if that is not bytes in at least two pieces, at most `most` pieces.
+    pub(super) fn pieces(&self, most: usize) -> Vec<IoSlice<'_>> {
+        let bytes = |segment: &Segment| matches!(segment, Segment::Bytes(_));
+        let run = self.before.iter().take(most).take_while(|segment| bytes(segment)).count();
+        let tail = run == self.before.len() && run < most && !self.tail.is_empty();
+        if run + usize::from(tail) < 2 {
+            return Vec::new();
+        }
+        let run = self.before.iter().take(run).filter_map(|segment| match segment {
+            Segment::Bytes(bytes) => Some(IoSlice::new(bytes)),
+            _ => None,
+        });
+        run.chain(tail.then(|| IoSlice::new(&self.tail))).collect()
+    }
+
+    /// Takes so many bytes from the front, which have left: `spent` gets the buffers that have left whole. Answers one that has not, and where its
+    /// rest begins.
+    pub(super) fn advance(
+        &mut self,
+        mut sent: usize,
+        mut spent: impl FnMut(Vec<u8>),
+    ) -> Option<(Vec<u8>, usize)> {
+        while sent > 0 {
+            match self.pop() {
+                Some(Segment::Bytes(bytes)) if bytes.len() > sent => return Some((bytes, sent)),
+                Some(Segment::Bytes(bytes)) => {
+                    sent -= bytes.len();
+                    spent(bytes);
+                }
+                // Only bytes are counted.
+                Some(other) => {
+                    self.push_front(other);
+                    break;
+                }
+                None => break,
+            }
+        }
+        None
     }
 
     /// Takes the first byte there is, past the descriptors in front of it.
@@ -96,6 +143,11 @@ impl Queue {
         self.bytes
     }
 
+    /// Bytes of files that are left to send.
+    pub(super) fn files(&self) -> u64 {
+        self.files
+    }
+
     /// Descriptors that are left to send.
     pub(super) fn descriptors(&self) -> usize {
         self.descriptors
@@ -111,6 +163,8 @@ impl Queue {
             match segment {
                 Segment::Bytes(more) => bytes += more.len(),
                 Segment::Descriptor(_) => descriptors += 1,
+                // The system sends those, and no descriptor with them: what is before a file needs its bytes there.
+                Segment::File(_) => (bytes, descriptors) = (0, 0),
             }
             descriptors > bytes
         })
@@ -120,6 +174,7 @@ impl Queue {
         match segment {
             Segment::Bytes(bytes) => self.bytes += bytes.len(),
             Segment::Descriptor(_) => self.descriptors += 1,
+            Segment::File(file) => self.files = self.files.saturating_add(file.left()),
         }
     }
 }
@@ -151,6 +206,7 @@ mod tests {
             match segment {
                 Segment::Bytes(bytes) => script.push_str(&String::from_utf8(bytes).unwrap()),
                 Segment::Descriptor(_) => script.push('d'),
+                Segment::File(_) => script.push('f'),
             }
         }
         assert_eq!((queue.len(), queue.descriptors()), (0, 0));

@@ -8,7 +8,7 @@ use std::rc::Rc;
 #[cfg(unix)]
 use super::DescriptorError;
 use super::head::{Head, flag};
-use super::{AlreadyRegistered, AnyProtocol, Entered, RawTransport, Transport};
+use super::{AlreadyRegistered, AnyProtocol, Entered, RawTransport, Sending, Transport};
 use crate::driver::{Close, Completion, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers, Passed};
@@ -290,6 +290,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
     fn completed(&self, me: &Transport, completion: Completion) {
         match completion {
             Completion::Sent { len, done, .. } => self.head.sent(len, done),
+            Completion::FileFailed { error, .. } => self.head.file_failed(error),
             Completion::ReceivedWith { .. } => self.descriptors_came(me),
             Completion::ReadClosed { .. } => {
                 if self.head.has(flag::NO_READ) {
@@ -318,6 +319,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 self.tell(me, &Told::WriteLost);
                 self.close_if_both_ended();
             }
+            After::Flush(_) => self.head.flush(),
             After::Pump(_) => {
                 let passed = self.head.pump();
                 self.deliver_passed(me, &passed);
@@ -404,6 +406,14 @@ impl<P: Protocol> RawTransport for Stream<P> {
     #[inline]
     fn write(&self, bytes: &[u8]) {
         self.head.write(bytes);
+    }
+
+    fn write_owned(&self, bytes: Vec<u8>) {
+        self.head.write_owned(bytes);
+    }
+
+    fn send_file(&self, file: Box<Sending>) {
+        self.head.send_file(file);
     }
 
     fn lose_connection(&self) {

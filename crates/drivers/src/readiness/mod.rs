@@ -1,10 +1,11 @@
 //! Turns readiness into completions with non-blocking calls, for every driver that is told what is ready: the [`Driver`] itself and the
 //! walk through the events of a wait.
 //!
-//! `stream.rs` receives, sends and connects; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `watch.rs` watches what is
+//! `stream.rs` receives, sends and connects; `file.rs` sends files; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `watch.rs` watches what is
 //! somebody else's; `table.rs` holds sixteen bytes a connection; `selector.rs` is what differs between such drivers.
 
 mod datagram;
+mod file;
 mod linger;
 mod port;
 mod selector;
@@ -275,8 +276,8 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn supports(&self, capability: Capability) -> bool {
-        use Capability::{Datagrams, Resolve, Signals, Watch, Work};
-        matches!(capability, Datagrams | Resolve | Work | Signals | Watch)
+        use Capability::{Datagrams, Resolve, SendFile, Signals, Watch, Work};
+        matches!(capability, Datagrams | Resolve | Work | Signals | Watch | SendFile)
     }
 
     fn now(&mut self) -> Time {
@@ -470,6 +471,16 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn watch_signal(&mut self, number: i32, on: bool) -> Result<(), OsError> {
         self.background.watch_signal(number, on)
+    }
+
+    fn send_file(
+        &mut self,
+        conn: Handle,
+        file: OwnedFd,
+        offset: u64,
+        length: u64,
+    ) -> Result<Sent, (OsError, OwnedFd)> {
+        self.begin_file(conn, file, offset, length)
     }
 
     fn watch(

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use marline_core::driver::Handle;
 
+use super::file::FileOutput;
 use super::selector::Interest;
 
 /// Everything a driver holds, by index.
@@ -242,11 +243,12 @@ pub(super) struct Outputs {
     free: Vec<u32>,
 }
 
-/// A buffer of which the bytes before `sent` have left.
+/// A buffer of which the bytes before `sent` have left, or a file.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) buffer: Vec<u8>,
     pub(super) sent: usize,
+    pub(super) file: Option<Box<FileOutput>>,
 }
 
 impl Outputs {
@@ -325,7 +327,7 @@ mod tests {
     #[test]
     fn slots_for_output_are_used_again() {
         let mut outputs = Outputs::default();
-        let slot = outputs.put(NONE, Output { buffer: vec![1], sent: 0 });
+        let slot = outputs.put(NONE, Output { buffer: vec![1], ..Output::default() });
         assert_eq!(outputs.take(slot), [1]);
         assert_eq!(outputs.put(NONE, Output::default()), slot);
         assert!(outputs.take(NONE).is_empty());

@@ -113,6 +113,7 @@ fn a_capability_that_is_not_there_is_not_claimed() {
             Capability::Work,
             Capability::Signals,
             Capability::Watch,
+            Capability::SendFile,
         ];
         assert_eq!(there, expected);
     });

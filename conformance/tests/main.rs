@@ -8,6 +8,8 @@ mod abort;
 mod faults;
 // Framings and small protocols, on every driver and against peers that are not ours.
 mod framings;
+// Files and buffers that are sent without being copied.
+mod sending;
 // Start, stop, crash, triggers, signals.
 mod life_cycle;
 // What is logged, and whose line it is.
@@ -24,3 +26,5 @@ mod streams;
 mod threads;
 // Timers and the clock.
 mod time;
+// Descriptors that belong to somebody else: pipes, eventfds, sockets, regular files.
+mod watching;

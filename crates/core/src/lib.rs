@@ -52,6 +52,7 @@ mod addr;
 mod connection;
 mod connector;
 pub mod deferred;
+mod descriptor;
 mod destination;
 pub mod driver;
 mod error;
@@ -69,6 +70,8 @@ pub mod testing;
 mod time;
 mod timers;
 pub mod transport;
+#[cfg(unix)]
+mod watch;
 
 pub use addr::Addr;
 pub use connection::{Connection, Unavailable};
@@ -84,3 +87,5 @@ pub use reactor::{
 pub use rng::Rng;
 pub use time::Time;
 pub use transport::Transport;
+#[cfg(unix)]
+pub use watch::{Watch, Watcher};

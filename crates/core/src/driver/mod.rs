@@ -273,8 +273,12 @@ pub trait Driver {
     }
 
     /// Watches a descriptor that belongs to somebody else ([`Capability::Watch`]); this is a duplicate of it, for the driver to keep. Each
-    /// wait reports once what is ready: [`Completion::Readable`], also at the end or on an error, and [`Completion::Writable`]. What
-    /// can be polled by nobody (a regular file) is always ready.
+    /// wait reports once what is wanted and ready: [`Completion::Readable`] and [`Completion::Writable`]. A hang-up or an error is the one that
+    /// is wanted, the first if both are, and ends no wait if neither is. What can be polled by nobody (a regular file) is always ready.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of a descriptor that cannot be watched, synchronously.
     #[cfg(unix)]
     fn watch(
         &mut self,
@@ -284,7 +288,7 @@ pub trait Driver {
         Err(OsError::UNSUPPORTED)
     }
 
-    /// Changes what a watch waits for.
+    /// Changes what a watch waits for, from this call on: what is not wanted any more is not reported, though it was collected.
     fn set_interest(&mut self, _watch: Handle, _interest: Interest) {}
 
     /// Passes a descriptor along with the next byte that is sent ([`Capability::PassDescriptors`]). Several wait together for the same

@@ -20,10 +20,14 @@ pub enum After {
     Call(Box<dyn FnOnce()>),
     /// A connection goes on closing.
     Finish(Handle),
+    /// A connection's output leaves.
+    Flush(Handle),
     /// A connection's output passes its layers.
     Pump(Handle),
     /// Held bytes are delivered.
     Held(Handle),
+    /// The next descriptor that came with bytes is delivered.
+    Descriptor(Handle),
     /// Another protocol takes over.
     Upgrade(Handle, Box<dyn AnyProtocol>),
     /// A producer is paused or resumed.
@@ -46,8 +50,10 @@ impl After {
     fn handle(&self) -> Option<Handle> {
         match self {
             Self::Finish(handle)
+            | Self::Flush(handle)
             | Self::Pump(handle)
             | Self::Held(handle)
+            | Self::Descriptor(handle)
             | Self::Upgrade(handle, _)
             | Self::Producer(handle, _)
             | Self::Writable(handle) => Some(*handle),

@@ -232,6 +232,17 @@ impl Inner {
         placed.chain(resolving.values().cloned().map(Entry::Other)).collect()
     }
 
+    /// What has a place in the table and is no stream.
+    #[cfg(unix)]
+    pub(crate) fn others(&self) -> Vec<Rc<dyn Source>> {
+        let table = self.table.borrow();
+        let others = table.iter().filter_map(|entry| match entry {
+            Entry::Other(source) => Some(Rc::clone(source)),
+            Entry::Vacant | Entry::Stream(_) => None,
+        });
+        others.collect()
+    }
+
     pub(super) fn open(&self) -> Vec<Open> {
         let mut open: Vec<_> = self.entries().iter().filter_map(Entry::describe).collect();
         let timers = self.timers.borrow();

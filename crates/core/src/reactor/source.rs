@@ -93,12 +93,18 @@ pub trait Source {
     fn type_name(&self) -> Option<&'static str> {
         None
     }
+
+    /// The handle, if it is a watched descriptor.
+    #[cfg(unix)]
+    fn as_watch(self: Rc<Self>) -> Option<crate::Watch> {
+        None
+    }
 }
 
 /// Something a reactor holds open, with the place in the source that made it.
 #[derive(Clone)]
 pub struct Open {
-    /// What kind of thing: `connection`, `port`, `connector`, `timer`.
+    /// What kind of thing: `connection`, `port`, `connector`, `watch`, `timer`.
     pub kind: &'static str,
     /// Which.
     pub what: String,

@@ -274,8 +274,11 @@ impl Reactor {
             Completion::ReceivedWith { conn, len } => {
                 self.complete(conn, completion);
                 inner.settle();
-                self.received(conn, scratch.get(..len).unwrap_or_default());
-                inner.lend(&[]);
+                // What came along may have ended the connection, and its place be used again.
+                if inner.stream(conn).is_some() {
+                    self.received(conn, scratch.get(..len).unwrap_or_default());
+                    inner.lend(&[]);
+                }
             }
             Completion::Datagrams { socket, .. } | Completion::DatagramFailed { socket, .. } => {
                 self.complete(socket, completion);

@@ -14,6 +14,7 @@ use super::layered::Pending;
 use super::output::Output;
 use super::{AlreadyRegistered, AnyProtocol};
 use crate::addr::CompactAddr;
+use crate::descriptor::Descriptor;
 use crate::driver::{Close, Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::Layers;
@@ -40,7 +41,7 @@ pub(crate) mod flag {
     pub(crate) const HAS_OUTPUT: u32 = 1 << 6;
     /// On the reactor's list of those to flush at the end of the turn.
     pub(crate) const DIRTY: u32 = 1 << 7;
-    /// Bytes are held on the protocol's side.
+    /// Bytes, or descriptors, are held on the protocol's side.
     pub(crate) const HELD: u32 = 1 << 8;
     /// There are layers, or will be after this callback.
     pub(crate) const LAYERED: u32 = 1 << 9;
@@ -60,6 +61,8 @@ pub(crate) mod flag {
     pub(crate) const END_HELD: u32 = 1 << 16;
     /// The push producer was told to pause, and not yet to resume.
     pub(crate) const PAUSE_TOLD: u32 = 1 << 17;
+    /// A file is the next to pass the layers.
+    pub(crate) const FILE_WAITS: u32 = 1 << 18;
 
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 =
@@ -98,6 +101,8 @@ pub(super) struct Extra {
     pub(super) reason: Option<CloseReason>,
     /// Bytes for the protocol: given back by it, or held while it was paused.
     pub(super) held: Vec<u8>,
+    /// Descriptors for the protocol, which come before those bytes.
+    pub(super) descriptors: VecDeque<Descriptor>,
     producer: Option<Rc<dyn Producer>>,
     pub(super) layers: Layers,
     /// What waits to go down through the layers, in order.
@@ -195,7 +200,10 @@ impl Head {
         }
         self.set(flag::LOST);
         self.reactor.uncork(self.handle);
-        self.unset(flag::HAS_OUTPUT);
+        if self.has(flag::HAS_OUTPUT | flag::LAYERED) {
+            self.end_files(&reason);
+        }
+        self.unset(flag::HAS_OUTPUT | flag::FILE_WAITS);
         self.output.set(None);
         self.extra(|extra| extra.reason = Some(reason));
         self.reactor.driver().close(self.handle, how);
@@ -289,8 +297,12 @@ impl Head {
         if !self.has(flag::HELD) {
             return Vec::new();
         }
-        self.unset(flag::HELD);
-        self.extra(|extra| std::mem::take(&mut extra.held))
+        self.extra(|extra| {
+            if extra.descriptors.is_empty() {
+                self.unset(flag::HELD);
+            }
+            std::mem::take(&mut extra.held)
+        })
     }
 
     // ---- hand-over

@@ -6,9 +6,14 @@
 
 use std::io::IoSlice;
 
+use super::Sending;
+use super::descriptors::{DescriptorOverrun, MOST_QUEUED};
 use super::head::{HIGH_WATER, Head, flag};
+use super::queue::{Queue, Segment};
 use crate::CloseReason;
+use crate::descriptor;
 use crate::driver::{Close, Handle, Outgoing, Sent};
+use crate::failure::Failure;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
 
@@ -18,6 +23,12 @@ const CORK_KEPT: usize = 65_536;
 const WORTH_LENDING: usize = 2048;
 /// A cork of more pieces is joined before it is sent.
 const MOST_PIECES: usize = 64;
+/// A smaller buffer is cheaper to copy than to send as a piece of its own.
+const WORTH_MOVING: usize = 2048;
+/// Pieces sent in one call: as many as systems take.
+const MOST_VECTORED: usize = 1024;
+/// Descriptors that leave with one byte; fewer than any system takes.
+const MOST_A_BYTE: usize = 64;
 
 /// What the present callback has written to one connection, while that is one range of the bytes lent to it: the way of an echo or a proxy.
 #[derive(Clone, Copy, Default)]
@@ -50,9 +61,41 @@ enum Part {
 #[derive(Default)]
 pub(crate) struct Output {
     /// Not given to the driver yet.
-    queue: Vec<u8>,
+    pub(super) queue: Queue,
     /// Bytes of the buffer that the driver holds.
     in_flight: usize,
+    /// The file that the driver sends, or of which a worker reads a chunk: all else waits behind it.
+    pub(super) file: Option<Box<Sending>>,
+}
+
+impl Output {
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether something is on its way, behind which the queue waits.
+    fn is_busy(&self) -> bool {
+        self.in_flight > 0 || self.file.is_some()
+    }
+
+    fn has_more(&self) -> bool {
+        self.is_busy() || !self.queue.is_empty()
+    }
+
+    /// Bytes of files that have not left.
+    fn files(&self) -> u64 {
+        self.queue.files().saturating_add(self.file.as_ref().map_or(0, |file| file.left()))
+    }
+}
+
+/// What became of an attempt to send what is queued.
+pub(super) enum Flushed {
+    /// All has left.
+    All,
+    /// Something is on its way.
+    Waits,
+    /// The connection has come to its end.
+    Lost(CloseReason),
 }
 
 impl Cork {
@@ -163,6 +206,18 @@ impl Inner {
         if cork.owner == Some(handle) {
             cork.clear();
         }
+    }
+
+    /// Takes what a connection wrote in the present callback out of the cork, if all of it was copied there.
+    fn take_copied(&self, handle: Handle) -> Option<Vec<u8>> {
+        let mut cork = self.cork.borrow_mut();
+        let copied = cork.owner == Some(handle) && cork.parts.is_empty() && cork.lent.1 == 0;
+        if !copied || cork.bytes.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut cork.bytes);
+        cork.clear();
+        Some(bytes)
     }
 
     /// Bytes of a connection that are in a cork.
@@ -280,13 +335,15 @@ impl Head {
     fn sent_short(&self, bytes: &[u8], sent: Sent) {
         match sent {
             Sent::Now(n) => {
-                self.queue(bytes.get(n..).unwrap_or_default());
+                // In front of what the same callback queued since: it was written before.
+                let mut rest = self.reactor.take_buffer();
+                rest.extend_from_slice(bytes.get(n..).unwrap_or_default());
+                self.with_output(|output| output.queue.push_front(Segment::Bytes(rest)));
                 self.flush();
             }
             Sent::InFlight(n) => {
                 let in_flight = bytes.len().saturating_sub(n);
-                self.output.set(Some(Box::new(Output { queue: Vec::new(), in_flight })));
-                self.set(flag::HAS_OUTPUT);
+                self.with_output(|output| output.in_flight = in_flight);
             }
             Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
         }
@@ -323,18 +380,50 @@ impl Head {
         self.write_slow(bytes);
     }
 
-    fn write_slow(&self, bytes: &[u8]) {
+    /// Whether what is written now will leave.
+    pub(super) fn takes_writes(&self) -> bool {
         // A close that waits for a producer waits for what it writes.
-        let closed = match self.has(flag::PRODUCER) {
+        !self.has(match self.has(flag::PRODUCER) {
             true => flag::WRITE_CLOSED | flag::LOST,
             false => flag::NO_WRITE,
-        };
-        if self.has(closed) {
+        })
+    }
+
+    /// A buffer of the caller's: moved where it can be, unless it is too small to be worth it.
+    pub(crate) fn write_owned(&self, bytes: Vec<u8>) {
+        if bytes.len() <= WORTH_MOVING {
+            return self.write(&bytes);
+        }
+        if !self.takes_writes() {
+            return;
+        }
+        if self.has(flag::LAYERED) {
+            self.queue_owned_for_layers(bytes);
+        } else {
+            // What the callback wrote before leaves together with it, or else right before it.
+            let first = !self.has(flag::HAS_OUTPUT);
+            let before = first.then(|| self.reactor.take_copied(self.handle)).flatten();
+            self.with_output(|output| {
+                if let Some(before) = before {
+                    output.queue.push(Segment::Bytes(before));
+                }
+                output.queue.push(Segment::Bytes(bytes));
+            });
+            self.flush_after();
+        }
+        self.check_high_water();
+    }
+
+    fn write_slow(&self, bytes: &[u8]) {
+        if !self.takes_writes() {
             return;
         }
         if self.has(flag::LAYERED) {
             self.queue_for_layers(bytes);
-        } else if self.reactor.corked(self.handle) > 0 && self.reactor.cork(self.handle, bytes) {
+        } else if !self.has(flag::HAS_OUTPUT)
+            && self.reactor.corked(self.handle) > 0
+            && self.reactor.cork(self.handle, bytes)
+        {
             // The callback wrote before it closed or registered a pull producer: these bytes leave after those.
         } else {
             self.queue(bytes);
@@ -345,57 +434,149 @@ impl Head {
 
     /// Puts bytes behind what is queued.
     pub(super) fn queue(&self, bytes: &[u8]) {
+        self.with_output(|output| output.queue.write(bytes, || self.reactor.take_buffer()));
+    }
+
+    /// Works on what is queued, which there is from now on.
+    pub(super) fn with_output(&self, f: impl FnOnce(&mut Output)) {
         let mut output = self.output.take().unwrap_or_default();
-        if output.queue.capacity() == 0 {
-            output.queue = self.reactor.take_buffer();
-        }
-        output.queue.extend_from_slice(bytes);
+        f(&mut output);
         self.output.set(Some(output));
         self.set(flag::HAS_OUTPUT);
     }
 
     /// Flushes at the end of the turn.
-    fn flush_soon(&self) {
+    pub(super) fn flush_soon(&self) {
         if !self.has(flag::DIRTY) {
             self.set(flag::DIRTY);
             self.reactor.dirty(self.handle);
         }
     }
 
-    /// Gives the driver what is queued, if it holds nothing.
+    /// Flushes after the callback on the stack.
+    pub(super) fn flush_after(&self) {
+        if !self.has(flag::DIRTY) {
+            self.set(flag::DIRTY);
+            self.after(After::Flush(self.handle));
+        }
+    }
+
+    /// Gives the driver what is queued, segment by segment, as far as it takes it.
     pub(crate) fn flush(&self) {
         self.unset(flag::DIRTY);
         let Some(mut output) = self.output.take() else { return };
-        if output.in_flight > 0 {
-            self.output.set(Some(output));
-            return;
+        let flushed = if output.is_busy() { Flushed::Waits } else { self.send_queued(&mut output) };
+        if let Flushed::All = flushed {
+            return self.drained();
         }
-        let all = output.queue.len();
-        let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut output.queue, 0));
-        match sent {
-            Sent::Now(_) => {
-                self.reactor.give_buffer(std::mem::take(&mut output.queue));
-                self.drained();
+        self.output.set(Some(output));
+        if let Flushed::Lost(reason) = flushed {
+            self.lost(reason, Close::Reset);
+        }
+    }
+
+    fn send_queued(&self, output: &mut Output) -> Flushed {
+        if output.queue.overruns() {
+            return Flushed::Lost(CloseReason::Failed(Failure::new(DescriptorOverrun).into()));
+        }
+        // Descriptors that the driver holds, for the next byte.
+        let mut passed = 0;
+        loop {
+            let mut begun = None;
+            if passed == 0 {
+                match self.send_pieces(output) {
+                    Ok(rest) => begun = rest,
+                    Err(flushed) => return flushed,
+                }
             }
-            Sent::InFlight(n) => {
-                output.queue = Vec::new();
-                output.in_flight = all.saturating_sub(n);
-                self.output.set(Some(output));
+            let mut from = 0;
+            let segment = begun.map(|(buffer, at)| {
+                from = at;
+                Segment::Bytes(buffer)
+            });
+            let Some(segment) = segment.or_else(|| output.queue.pop()) else {
+                return Flushed::All;
+            };
+            let mut buffer = match segment {
+                Segment::Bytes(buffer) => buffer,
+                Segment::File(file) => match self.begin_file(output, file) {
+                    Some(flushed) => return flushed,
+                    None => continue,
+                },
+                Segment::Descriptor(descriptor) if passed < MOST_A_BYTE => {
+                    let sent =
+                        descriptor::send(&mut **self.reactor.driver(), self.handle, descriptor);
+                    if let Err(error) = sent {
+                        return Flushed::Lost(CloseReason::Lost(error));
+                    }
+                    passed += 1;
+                    continue;
+                }
+                more => {
+                    output.queue.push_front(more);
+                    output.queue.pop_byte().into_iter().collect()
+                }
+            };
+            passed = 0;
+            let all = buffer.len() - from;
+            let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut buffer, from));
+            match sent {
+                Sent::Now(_) => self.reactor.give_buffer(buffer),
+                Sent::InFlight(n) => {
+                    output.in_flight = all.saturating_sub(n);
+                    return Flushed::Waits;
+                }
+                Sent::Failed(error) => {
+                    // For who waits for the file that these are a chunk of.
+                    output.in_flight = all;
+                    return Flushed::Lost(CloseReason::Lost(error));
+                }
             }
-            Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
+        }
+    }
+
+    /// Sends bytes that lie in several buffers in one call, as they lie. Answers the buffer that has left in part, and from where on it has not.
+    fn send_pieces(&self, output: &mut Output) -> Result<Option<(Vec<u8>, usize)>, Flushed> {
+        loop {
+            let pieces = output.queue.pieces(MOST_VECTORED);
+            if pieces.is_empty() {
+                return Ok(None);
+            }
+            let all: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let sent = self.reactor.driver().send(self.handle, Outgoing::Vectored(&pieces));
+            let spent = |buffer| self.reactor.give_buffer(buffer);
+            match sent {
+                Sent::Now(len) => {
+                    let rest = output.queue.advance(len, spent);
+                    if len < all {
+                        return Ok(rest);
+                    }
+                }
+                Sent::InFlight(len) => {
+                    output.queue.advance(all, spent);
+                    output.in_flight = all.saturating_sub(len);
+                    return Err(Flushed::Waits);
+                }
+                Sent::Failed(error) => return Err(Flushed::Lost(CloseReason::Lost(error))),
+            }
         }
     }
 
     /// The driver has sent some of what it holds.
     pub(crate) fn sent(&self, len: usize, done: bool) {
         let Some(mut output) = self.output.take() else { return };
-        output.in_flight = if done { 0 } else { output.in_flight.saturating_sub(len) };
-        let more = !output.queue.is_empty();
-        if done {
-            let buffer = self.reactor.driver().reclaim(self.handle);
-            self.reactor.give_buffer(buffer);
+        if let Some(mut file) = output.file.take_if(|file| file.is_with_driver()) {
+            file.advance(len);
+            if done {
+                self.end_file(file, Ok(()));
+            } else {
+                output.file = Some(file);
+            }
+        } else {
+            self.sent_of_buffer(&mut output, len, done);
         }
-        if !done || more {
+        let more = output.has_more();
+        if more {
             self.output.set(Some(output));
         }
         match (done, more) {
@@ -405,9 +586,20 @@ impl Head {
         }
     }
 
-    /// Everything written has left.
-    fn drained(&self) {
+    fn sent_of_buffer(&self, output: &mut Output, len: usize, done: bool) {
+        output.in_flight = if done { 0 } else { output.in_flight.saturating_sub(len) };
+        if done {
+            let buffer = self.reactor.driver().reclaim(self.handle);
+            self.reactor.give_buffer(buffer);
+        }
+    }
+
+    /// Everything written has left, unless a file waits before the layers for just that.
+    pub(super) fn drained(&self) {
         self.unset(flag::HAS_OUTPUT);
+        if self.has(flag::FILE_WAITS) {
+            return self.pump_soon();
+        }
         if self.has(flag::CLOSING | flag::WRITE_CLOSING) {
             self.after(After::Finish(self.handle));
         }
@@ -422,7 +614,9 @@ impl Head {
 
     pub(super) fn check_high_water(&self) {
         let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED;
-        if self.flags.get() & flags == flag::PRODUCER && self.queued() > HIGH_WATER {
+        if self.flags.get() & flags == flag::PRODUCER
+            && (self.waiting() > HIGH_WATER || self.queued_descriptors() > MOST_QUEUED)
+        {
             self.set(flag::PRODUCER_PAUSED);
             self.after(After::Producer(self.handle, Ask::Pause));
         }
@@ -433,22 +627,37 @@ impl Head {
             return;
         }
         self.set(flag::WANT_WRITABLE);
-        if self.queued() == 0 {
+        if self.waiting() == 0 {
             self.after(After::Writable(self.handle));
         }
     }
 
     /// Whether the protocol is to hear now that all has left.
     pub(super) fn wants_writable(&self) -> bool {
-        self.has(flag::WANT_WRITABLE) && self.queued() == 0
+        self.has(flag::WANT_WRITABLE) && self.waiting() == 0
     }
 
-    /// Bytes written that the system has not taken, the cork's included.
+    /// Bytes written that the system has not taken, the cork's and those of files included.
     pub(crate) fn pending(&self) -> usize {
-        self.reactor.corked(self.handle) + self.queued()
+        self.reactor.corked(self.handle).saturating_add(self.waiting())
     }
 
-    /// Bytes queued on this connection or in flight.
+    /// Bytes queued on this connection or in flight, those of files included.
+    fn waiting(&self) -> usize {
+        let mut files = 0_u64;
+        if self.has(flag::HAS_OUTPUT)
+            && let Some(output) = self.output.take()
+        {
+            files = output.files();
+            self.output.set(Some(output));
+        }
+        if self.has(flag::LAYERED) {
+            files = files.saturating_add(self.files_before_layers());
+        }
+        self.queued().saturating_add(usize::try_from(files).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes in memory, queued on this connection or in flight.
     pub(super) fn queued(&self) -> usize {
         let mut queued = 0;
         if self.has(flag::HAS_OUTPUT)
@@ -463,6 +672,18 @@ impl Head {
         queued
     }
 
+    /// Descriptors queued on this connection.
+    fn queued_descriptors(&self) -> usize {
+        let mut queued = 0;
+        if self.has(flag::HAS_OUTPUT)
+            && let Some(output) = self.output.take()
+        {
+            queued = output.queue.descriptors();
+            self.output.set(Some(output));
+        }
+        queued
+    }
+
     /// Goes on closing, as far as it can be done now. Returns whether the write side has ended just now.
     pub(super) fn finish(&self) -> bool {
         let blocked = flag::LOST | flag::PRODUCER | flag::PUMPING;
@@ -470,7 +691,7 @@ impl Head {
             return false;
         }
         if self.has(flag::LAYERED) && !self.has(flag::LAYERS_CLOSED) {
-            if self.queued_in_layers() > 0 {
+            if self.queued_in_layers() > 0 || self.has(flag::FILE_WAITS) {
                 return false;
             }
             self.set(flag::LAYERS_CLOSED);

@@ -1,15 +1,17 @@
 //! Turns readiness into completions with non-blocking calls, for every driver that is told what is ready: the [`Driver`] itself and the
 //! walk through the events of a wait.
 //!
-//! `stream.rs` receives, sends and connects; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `table.rs` holds
-//! sixteen bytes a connection; `selector.rs` is what differs between such drivers.
+//! `stream.rs` receives, sends and connects; `file.rs` sends files; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `watch.rs` watches what is
+//! somebody else's; `table.rs` holds sixteen bytes a connection; `selector.rs` is what differs between such drivers.
 
 mod datagram;
+mod file;
 mod linger;
 mod port;
 mod selector;
 mod stream;
 mod table;
+mod watch;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -110,6 +112,11 @@ impl<S: Selector> Readiness<S> {
             // The place may have been used again since: then this is about the new entry, and right too.
             let Some((handle, entry)) = self.table.at(index) else { continue };
             entry.marks.unset(Marks::DIRTY);
+            if entry.kind == Kind::AlwaysReady {
+                let want = entry.want;
+                self.report_always_ready(handle, want);
+                continue;
+            }
             let (armed, wanted) = (entry.armed, entry.wanted());
             let Some(fd) = entry.fd().filter(|_| armed != wanted) else { continue };
             let told = match (armed.interest(), wanted.interest()) {
@@ -189,6 +196,7 @@ impl<S: Selector> Readiness<S> {
             Kind::Stream => return self.stream_ready(handle, ready, scratch),
             // Comes back until its share is used up.
             Kind::Port => return self.accept(handle),
+            Kind::Watch => return self.watch_ready(handle, ready),
             _ => self.advance(),
         }
         match kind {
@@ -198,7 +206,7 @@ impl<S: Selector> Readiness<S> {
                 self.discard(handle, scratch);
                 None
             }
-            Kind::Free | Kind::Stream | Kind::Port => None,
+            Kind::Free | Kind::Stream | Kind::Port | Kind::Watch | Kind::AlwaysReady => None,
         }
     }
 
@@ -206,12 +214,15 @@ impl<S: Selector> Readiness<S> {
     #[cold]
     fn beside_events(&mut self) -> Option<Completion> {
         while let Some(notice) = self.notices.pop_front() {
-            if let Completion::Failed { handle, .. } = notice
-                && self.table.live(handle).is_none()
-            {
-                continue;
+            let stands = match notice {
+                Completion::Failed { handle, .. } => self.table.live(handle).is_some(),
+                Completion::Readable { watch } => self.is_still_wanted(watch, Interest::READ),
+                Completion::Writable { watch } => self.is_still_wanted(watch, Interest::WRITE),
+                _ => true,
+            };
+            if stands {
+                return Some(notice);
             }
-            return Some(notice);
         }
         self.background.next()
     }
@@ -280,6 +291,7 @@ impl<S: Selector> Readiness<S> {
                 self.outputs.take(entry.side);
             }
             Kind::Lingering => self.lingering.one_less(),
+            Kind::Watch => self.unwatch(handle),
             _ => {}
         }
         self.table.remove(handle);
@@ -292,8 +304,8 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn supports(&self, capability: Capability) -> bool {
-        use Capability::{Datagrams, Resolve, Signals, Work};
-        matches!(capability, Datagrams | Resolve | Work | Signals)
+        use Capability::{Datagrams, Resolve, SendFile, Signals, Watch, Work};
+        matches!(capability, Datagrams | Resolve | Work | Signals | Watch | SendFile)
     }
 
     fn now(&mut self) -> Time {
@@ -479,6 +491,28 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn watch_signal(&mut self, number: i32, on: bool) -> Result<(), OsError> {
         self.background.watch_signal(number, on)
+    }
+
+    fn send_file(
+        &mut self,
+        conn: Handle,
+        file: OwnedFd,
+        offset: u64,
+        length: u64,
+    ) -> Result<Sent, (OsError, OwnedFd)> {
+        self.begin_file(conn, file, offset, length)
+    }
+
+    fn watch(
+        &mut self,
+        descriptor: OwnedFd,
+        interest: marline_core::driver::Interest,
+    ) -> Result<Handle, OsError> {
+        self.open_watch(descriptor, interest)
+    }
+
+    fn set_interest(&mut self, watch: Handle, interest: marline_core::driver::Interest) {
+        self.change_interest(watch, interest);
     }
 
     fn deadline(&self) -> Option<Time> {

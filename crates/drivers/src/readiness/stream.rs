@@ -157,7 +157,7 @@ impl<S: Selector> Readiness<S> {
         if len == bytes.len() {
             return Sent::Now(len);
         }
-        let output = Output { buffer: std::mem::take(buffer), sent: from + len };
+        let output = Output { buffer: std::mem::take(buffer), sent: from + len, file: None };
         let Some(entry) = self.table.stream(conn) else { return STALE };
         entry.side = self.outputs.put(entry.side, output);
         entry.want = entry.want.and(Interest::WRITE);
@@ -181,6 +181,9 @@ impl<S: Selector> Readiness<S> {
     fn flush(&mut self, conn: Handle) -> Option<Completion> {
         let entry = self.table.stream(conn)?;
         let output = self.outputs.get_mut(entry.side)?;
+        if output.file.is_some() {
+            return self.flush_file(conn);
+        }
         let rest = output.buffer.get(output.sent..)?;
         match send(entry.fd()?, rest, FLAGS) {
             Ok(len) => {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use marline_core::driver::Handle;
 
+use super::file::FileOutput;
 use super::selector::Interest;
 
 /// Everything a driver holds, by index.
@@ -40,6 +41,10 @@ pub(super) enum Kind {
     Datagram,
     /// A stream that the reactor has closed and whose last bytes are still on their way.
     Lingering,
+    /// A duplicate of a descriptor that somebody else uses.
+    Watch,
+    /// The same, of one that the selector refuses, for it is always ready.
+    AlwaysReady,
 }
 
 /// What the selector was told, in a byte.
@@ -163,6 +168,11 @@ impl Table {
         }
     }
 
+    /// The entry of a watched descriptor.
+    pub(super) fn watch(&mut self, handle: Handle) -> Option<&mut Entry> {
+        self.get_mut(handle).filter(|entry| matches!(entry.kind, Kind::Watch | Kind::AlwaysReady))
+    }
+
     /// What is at an index now.
     pub(super) fn at(&mut self, index: u32) -> Option<(Handle, &mut Entry)> {
         let entry = self.entries.get_mut(index as usize)?;
@@ -206,7 +216,9 @@ impl Entry {
             Kind::Connecting => Armed::with(Interest::WRITE),
             Kind::Lingering => Armed::with(Interest::READ),
             Kind::Port if marks.any(Marks::RESTING) => Armed::NO,
-            Kind::Port | Kind::Datagram => Armed::with(self.want),
+            // Out of the selector while nothing is wanted: it would report a hang-up all the same, and every wait would return at once.
+            Kind::Watch | Kind::AlwaysReady if self.want == Interest::NONE => Armed::NO,
+            Kind::Port | Kind::Datagram | Kind::Watch | Kind::AlwaysReady => Armed::with(self.want),
             Kind::Stream if !marks.any(Marks::ENDED) => Armed::with(self.want),
             Kind::Stream => Armed::with(self.want.without(Interest::READ)),
         }
@@ -220,11 +232,12 @@ pub(super) struct Outputs {
     free: Vec<u32>,
 }
 
-/// A buffer of which the bytes before `sent` have left.
+/// A buffer of which the bytes before `sent` have left, or a file.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) buffer: Vec<u8>,
     pub(super) sent: usize,
+    pub(super) file: Option<Box<FileOutput>>,
 }
 
 impl Outputs {
@@ -335,7 +348,7 @@ mod tests {
     #[test]
     fn slots_for_output_are_used_again() {
         let mut outputs = Outputs::default();
-        let slot = outputs.put(NONE, Output { buffer: vec![1], sent: 0 });
+        let slot = outputs.put(NONE, Output { buffer: vec![1], ..Output::default() });
         assert_eq!(outputs.take(slot), [1]);
         assert_eq!(outputs.put(NONE, Output::default()), slot);
         assert!(outputs.take(NONE).is_empty());

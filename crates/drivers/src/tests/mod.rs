@@ -1,6 +1,6 @@
 //! Each rule of the driver contract, asked of every driver in the table through the trait, with std's sockets as peers.
 //!
-//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `beside.rs` about jobs, signals and the waker, `time.rs`
+//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `watches.rs` about descriptors of others, `files.rs` about files, `beside.rs` about jobs, signals and the waker, `time.rs`
 //! about waiting; here is what they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
@@ -8,9 +8,11 @@
 mod beside;
 mod closing;
 mod datagrams;
+mod files;
 mod ports;
 mod streams;
 mod time;
+mod watches;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -3,6 +3,8 @@
 
 mod driver;
 #[cfg(test)]
+mod sends;
+#[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};

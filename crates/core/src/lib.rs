@@ -48,6 +48,8 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+#[cfg(unix)]
+mod adopt;
 mod connection;
 mod connector;
 pub mod deferred;
@@ -68,8 +70,11 @@ pub mod testing;
 mod time;
 mod timers;
 pub mod transport;
+mod unix;
 
 pub use addr::Addr;
+#[cfg(unix)]
+pub use adopt::{AdoptCause, AdoptError};
 pub use connection::{Connection, Unavailable};
 pub use connector::{AlreadyConnecting, Connector, NotConnecting};
 pub use destination::Destination;

@@ -92,7 +92,7 @@ impl<P: Protocol> Stream<P> {
         self.head.panicked(message);
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self.slot.try_borrow().as_deref() {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
             _ => std::any::type_name::<P>(),
@@ -290,7 +290,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
     fn completed(&self, me: &Transport, completion: Completion) {
         match completion {
             Completion::Sent { len, done, .. } => self.head.sent(len, done),
-            Completion::ReceivedWith { .. } => self.descriptors_came(me),
+            Completion::ReceivedWith { lost, .. } => self.descriptors_came(me, lost),
             Completion::ReadClosed { .. } => {
                 if self.head.has(flag::NO_READ) {
                     return;

@@ -224,8 +224,10 @@ impl<S: Selector> Readiness<S> {
 
     /// Whether the driver has something to do by itself at some moment.
     fn errands(&self) -> Option<Time> {
-        let errands = [self.lingering.first(), self.resting.first(), self.unix.first()];
-        errands.into_iter().flatten().min()
+        match (self.lingering.first(), self.resting.first()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Marks an entry as failed and says so, once.
@@ -312,8 +314,7 @@ impl<S: Selector> Driver for Readiness<S> {
         if errand.is_some() {
             let now = monotonic();
             self.end_lingering(now);
-            self.wake_ports(now);
-            self.knock_again(now);
+            self.wake_resting(now);
         }
         Ok(())
     }

@@ -18,16 +18,21 @@ use super::selector::{Interest, Selector};
 use super::table::{Kind, Marks};
 use crate::socket::{fault, listening, monotonic};
 
-/// Ports that could not accept and are to be tried again.
+/// Ports that could not accept, and attempts to connect that found no room: to be tried again.
 #[derive(Debug, Default)]
 pub(super) struct Resting {
-    /// In the order of their times, for all rest equally long.
-    ports: Vec<(Time, Handle)>,
+    /// In the order of their times.
+    queue: Vec<(Time, Handle)>,
 }
 
 impl Resting {
     pub(super) fn first(&self) -> Option<Time> {
-        self.ports.first().map(|&(until, _)| until)
+        self.queue.first().map(|&(until, _)| until)
+    }
+
+    pub(super) fn push(&mut self, until: Time, handle: Handle) {
+        let place = self.queue.partition_point(|&(other, _)| other <= until);
+        self.queue.insert(place, (until, handle));
     }
 }
 
@@ -131,7 +136,7 @@ impl<S: Selector> Readiness<S> {
         if let Some(entry) = self.table.get_mut(port) {
             entry.marks.set(Marks::RESTING);
             self.touch(port);
-            self.resting.ports.push((monotonic() + PAUSE, port));
+            self.resting.push(monotonic() + PAUSE, port);
         }
     }
 
@@ -145,19 +150,21 @@ impl<S: Selector> Readiness<S> {
         Some(Completion::AcceptFailed { port, error: fault(errno) })
     }
 
-    /// Lets ports try again whose pause is over.
-    pub(super) fn wake_ports(&mut self, now: Time) {
+    /// Lets those try again whose pause is over.
+    pub(super) fn wake_resting(&mut self, now: Time) {
         if self.reserve.is_none() {
             self.reserve = reserve_now();
         }
-        while let Some(&(until, port)) = self.resting.ports.first()
+        while let Some(&(until, handle)) = self.resting.queue.first()
             && until <= now
         {
-            self.resting.ports.remove(0);
-            if let Some(entry) = self.table.get_mut(port) {
-                entry.marks.unset(Marks::RESTING);
-                self.touch(port);
+            self.resting.queue.remove(0);
+            let Some(entry) = self.table.get_mut(handle) else { continue };
+            entry.marks.unset(Marks::RESTING);
+            if entry.kind == Kind::Connecting {
+                self.knock_again(handle);
             }
+            self.touch(handle);
         }
     }
 }

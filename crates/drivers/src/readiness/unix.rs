@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use marline_core::Addr;
 use marline_core::driver::{
     Completion, ConnectFault, ConnectOptions, Handle, ListenOptions, OsError, Sent, SocketFile,
 };
-use marline_core::{Addr, Time};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
@@ -36,20 +36,16 @@ pub(super) struct Beside {
     incoming: (Handle, VecDeque<OwnedFd>),
     /// Files that sockets are bound to, by index.
     files: BTreeMap<u32, BoundFile>,
-    /// Attempts that found no room in the port's queue, in the order of the times at which they are tried again.
-    knocking: VecDeque<(Time, Handle, SocketAddrUnix)>,
+    /// Where attempts go that found no room in the port's queue, by index.
+    knocking: BTreeMap<u32, SocketAddrUnix>,
 }
 
 impl Beside {
-    /// When something is to be tried again.
-    pub(super) fn first(&self) -> Option<Time> {
-        self.knocking.front().map(|&(at, ..)| at)
-    }
-
     /// An entry is about to be closed: what it has beside goes with it.
     pub(super) fn forget(&mut self, handle: Handle) {
         self.outgoing.remove(&handle.index);
         self.files.remove(&handle.index);
+        self.knocking.remove(&handle.index);
         if self.incoming.0 == handle {
             self.incoming.1.clear();
         }
@@ -113,7 +109,7 @@ impl<S: Selector> Readiness<S> {
             Some(_) => return Err(ConnectFault::Bind(OsError::UNSUPPORTED)),
         };
         let full = match connect(&socket, &to) {
-            Ok(()) | Err(Errno::INPROGRESS) => false,
+            Ok(()) => false,
             Err(Errno::AGAIN | Errno::INTR) => true,
             Err(errno) => return Err(refused(errno)),
         };
@@ -132,30 +128,23 @@ impl<S: Selector> Readiness<S> {
     fn knock_later(&mut self, conn: Handle, to: SocketAddrUnix) {
         if let Some(entry) = self.table.get_mut(conn) {
             entry.marks.set(Marks::RESTING);
-            self.unix.knocking.push_back((monotonic() + PAUSE, conn, to));
+            self.unix.knocking.insert(conn.index, to);
+            self.resting.push(monotonic() + PAUSE, conn);
         }
     }
 
     /// Tries again to connect where there was no room.
-    pub(super) fn knock_again(&mut self, now: Time) {
-        while let Some(&(at, ..)) = self.unix.knocking.front()
-            && at <= now
-            && let Some((_, conn, to)) = self.unix.knocking.pop_front()
-        {
-            let Some(entry) = self.table.get_mut(conn) else { continue };
-            let Some(fd) = entry.fd() else { continue };
-            match connect(fd, &to) {
-                Err(Errno::AGAIN | Errno::INTR) => self.knock_later(conn, to),
-                Ok(()) | Err(Errno::INPROGRESS | Errno::ISCONN) => {
-                    entry.marks.unset(Marks::RESTING);
-                    self.touch(conn);
-                }
-                Err(errno) => {
-                    if let Some(failed) = self.failed(conn, fault(errno)) {
-                        self.notices.push_back(failed);
-                    }
+    pub(super) fn knock_again(&mut self, conn: Handle) {
+        let Some(to) = self.unix.knocking.remove(&conn.index) else { return };
+        let fd = self.table.get(conn).and_then(|entry| entry.fd());
+        match fd.map(|fd| connect(fd, &to)) {
+            Some(Err(Errno::AGAIN | Errno::INTR)) => self.knock_later(conn, to),
+            Some(Err(errno)) => {
+                if let Some(failed) = self.failed(conn, fault(errno)) {
+                    self.notices.push_back(failed);
                 }
             }
+            Some(Ok(())) | None => {}
         }
     }
 

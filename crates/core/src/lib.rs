@@ -49,6 +49,8 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+#[cfg(unix)]
+mod adopt;
 mod connection;
 mod connector;
 pub mod deferred;
@@ -70,10 +72,13 @@ pub mod testing;
 mod time;
 mod timers;
 pub mod transport;
+mod unix;
 #[cfg(unix)]
 mod watch;
 
 pub use addr::Addr;
+#[cfg(unix)]
+pub use adopt::{AdoptCause, AdoptError};
 pub use connection::{Connection, Unavailable};
 pub use connector::{AlreadyConnecting, Connector, NotConnecting};
 pub use destination::Destination;

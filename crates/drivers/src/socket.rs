@@ -15,6 +15,8 @@ use rustix::net::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::unix::addr;
+
 /// Monotonic time of the kernel.
 #[inline]
 pub(crate) fn monotonic() -> Time {
@@ -83,11 +85,11 @@ pub(crate) fn datagrams(
 }
 
 pub(crate) fn local_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
-    getsockname(socket).ok()?.try_into().ok().map(Addr::Ip)
+    addr(getsockname(socket).ok()?)
 }
 
 pub(crate) fn peer_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
-    getpeername(socket).ok()??.try_into().ok().map(Addr::Ip)
+    addr(getpeername(socket).ok()??)
 }
 
 pub(crate) fn set_option(socket: BorrowedFd<'_>, option: SocketOption) -> Result<(), OsError> {

@@ -271,7 +271,7 @@ impl Reactor {
             | Completion::Sent { conn, .. }
             | Completion::FileFailed { conn, .. } => self.complete(conn, completion),
             Completion::Failed { handle, .. } => self.complete(handle, completion),
-            Completion::ReceivedWith { conn, len } => {
+            Completion::ReceivedWith { conn, len, .. } => {
                 self.complete(conn, completion);
                 inner.settle();
                 // What came along may have ended the connection, and its place be used again.

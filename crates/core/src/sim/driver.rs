@@ -101,7 +101,12 @@ impl Driver for SimDriver {
     fn supports(&self, capability: Capability) -> bool {
         matches!(
             capability,
-            Capability::Datagrams | Capability::Resolve | Capability::Work | Capability::Signals
+            Capability::Datagrams
+                | Capability::Unix
+                | Capability::PassDescriptors
+                | Capability::Resolve
+                | Capability::Work
+                | Capability::Signals
         )
     }
 
@@ -239,6 +244,26 @@ impl Driver for SimDriver {
         })
     }
 
+    #[cfg(unix)]
+    fn send_descriptor(
+        &mut self,
+        conn: Handle,
+        descriptor: std::os::fd::OwnedFd,
+    ) -> Result<(), OsError> {
+        self.with(|net| match self.target(net, conn) {
+            Some(Target::End(key, side)) => net.pass(key, side, descriptor),
+            _ => Err(OsError::STALE),
+        })
+    }
+
+    #[cfg(unix)]
+    fn take_descriptor(&mut self, conn: Handle) -> Option<std::os::fd::OwnedFd> {
+        self.with(|net| match self.target(net, conn)? {
+            Target::End(key, side) => net.take_passed(key, side),
+            _ => None,
+        })
+    }
+
     fn bind_datagram(
         &mut self,
         addr: &Addr,
@@ -363,7 +388,9 @@ impl Net {
             };
             if let Some(completion) = completion {
                 let bytes = match completion {
-                    Completion::Received { len, .. } => &scratch[..len],
+                    Completion::Received { len, .. } | Completion::ReceivedWith { len, .. } => {
+                        &scratch[..len]
+                    }
                     Completion::Datagrams { .. } => &self.processes[driver as usize].chunk,
                     _ => &[],
                 };

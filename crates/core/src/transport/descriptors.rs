@@ -27,7 +27,7 @@ impl Error for DescriptorOverrun {}
 
 impl<P: Protocol> Stream<P> {
     /// Descriptors came with the bytes that are reported next: the protocol is to be told of each, before those.
-    pub(super) fn descriptors_came(&self, me: &Transport) {
+    pub(super) fn descriptors_came(&self, me: &Transport, lost: bool) {
         let head = &self.head;
         let refused = head.has(flag::NO_READ | flag::LAYERED);
         let mut count = 0;
@@ -38,6 +38,13 @@ impl<P: Protocol> Stream<P> {
             if !refused {
                 head.hold_descriptor(descriptor);
             }
+        }
+        if lost {
+            let (protocol, peer) = (self.type_name(), me.peer_addr());
+            tracing::warn!(
+                target: "marline", protocol, %peer,
+                "descriptors came that this process has no room for: lost"
+            );
         }
         if !refused {
             return head.after(After::Descriptor(head.handle()));

@@ -105,7 +105,7 @@ impl<P: Protocol> Stream<P> {
         self.head.panicked(message);
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self.slot.try_borrow().as_deref() {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
             Ok(Slot::First(_)) => std::any::type_name::<P>(),
@@ -318,7 +318,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
         match completion {
             Completion::Sent { len, done, .. } => self.head.sent(len, done),
             Completion::FileFailed { error, .. } => self.head.file_failed(error),
-            Completion::ReceivedWith { .. } => self.descriptors_came(me),
+            Completion::ReceivedWith { lost, .. } => self.descriptors_came(me, lost),
             Completion::ReadClosed { .. } => {
                 if self.head.has(flag::NO_READ) {
                     return;

@@ -29,7 +29,7 @@ impl<S: Selector> Readiness<S> {
         offset: u64,
         length: u64,
     ) -> Result<Sent, (OsError, OwnedFd)> {
-        let Some(entry) = self.table.stream(conn) else { return Ok(Sent::Failed(OsError::STALE)) };
+        let Some(entry) = self.table.conn(conn) else { return Ok(Sent::Failed(OsError::STALE)) };
         debug_assert!(!entry.want.has(Interest::WRITE), "something is in flight for {conn:?}");
         let Some(fd) = entry.fd() else { return Ok(Sent::Failed(OsError::STALE)) };
         let mut output = FileOutput { file, offset, left: length };
@@ -50,7 +50,7 @@ impl<S: Selector> Readiness<S> {
         if output.left == 0 {
             return Ok(Sent::Now(sent));
         }
-        let Some(entry) = self.table.stream(conn) else { return Ok(Sent::Failed(OsError::STALE)) };
+        let Some(entry) = self.table.conn(conn) else { return Ok(Sent::Failed(OsError::STALE)) };
         let output = Output { file: Some(Box::new(output)), ..Output::default() };
         entry.side = self.outputs.put(entry.side, output);
         entry.want = entry.want.and(Interest::WRITE);
@@ -63,7 +63,7 @@ impl<S: Selector> Readiness<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn flush_file(&mut self, conn: Handle) -> Option<Completion> {
-        let entry = self.table.stream(conn)?;
+        let entry = self.table.conn(conn)?;
         let output = self.outputs.get_mut(entry.side)?.file.as_mut()?;
         match output.send(entry.fd()?) {
             // Asked for bytes and got none: there are none.
@@ -88,7 +88,7 @@ impl<S: Selector> Readiness<S> {
 
     /// Nothing is in flight any more. There is no buffer for the reactor to fetch.
     fn end_file(&mut self, conn: Handle) {
-        let Some(entry) = self.table.stream(conn) else { return };
+        let Some(entry) = self.table.conn(conn) else { return };
         entry.want = entry.want.without(Interest::WRITE);
         self.outputs.take(std::mem::replace(&mut entry.side, NONE));
         self.touch(conn);

@@ -1,9 +1,11 @@
 //! Turns readiness into completions with non-blocking calls, for every driver that is told what is ready: the [`Driver`] itself and the
 //! walk through the events of a wait.
 //!
-//! `stream.rs` receives, sends and connects; `file.rs` sends files; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `watch.rs` watches what is
-//! somebody else's; `table.rs` holds sixteen bytes a connection; `selector.rs` is what differs between such drivers.
+//! `stream.rs` receives, sends and connects; `file.rs` sends files; `linger.rs` closes; `port.rs` accepts; `unix.rs` passes descriptors;
+//! `adopt.rs` takes sockets over; `datagram.rs` is what it says; `watch.rs` watches what is somebody else's; `table.rs` holds sixteen bytes a
+//! connection; `selector.rs` is what differs between such drivers.
 
+mod adopt;
 mod datagram;
 mod file;
 mod linger;
@@ -11,6 +13,7 @@ mod port;
 mod selector;
 mod stream;
 mod table;
+mod unix;
 mod watch;
 
 use std::any::Any;
@@ -22,8 +25,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use marline_core::driver::{
-    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
-    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Adopt, Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions,
+    Driver, Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -41,6 +44,7 @@ use linger::Lingering;
 use port::Resting;
 use selector::token;
 use table::{Armed, Kind, Marks, Outputs, Table};
+use unix::Beside;
 
 /// A driver over a [`Selector`].
 pub(crate) struct Readiness<S> {
@@ -67,6 +71,7 @@ pub(crate) struct Readiness<S> {
     datagram_from: Option<(Handle, SocketAddr)>,
     /// That datagram.
     chunk: Vec<u8>,
+    unix: Beside,
     background: Background,
 }
 
@@ -93,6 +98,7 @@ impl<S: Selector> Readiness<S> {
             accepted_from: None,
             datagram_from: None,
             chunk: Vec::new(),
+            unix: Beside::default(),
             background,
         })
     }
@@ -193,7 +199,7 @@ impl<S: Selector> Readiness<S> {
         // An event from before its handle was closed: the version tells.
         let kind = self.table.get(handle).map_or(Kind::Free, |entry| entry.kind);
         match kind {
-            Kind::Stream => return self.stream_ready(handle, ready, scratch),
+            Kind::Stream | Kind::Unix => return self.stream_ready(handle, ready, scratch),
             // Comes back until its share is used up.
             Kind::Port => return self.accept(handle),
             Kind::Watch => return self.watch_ready(handle, ready),
@@ -206,7 +212,12 @@ impl<S: Selector> Readiness<S> {
                 self.discard(handle, scratch);
                 None
             }
-            Kind::Free | Kind::Stream | Kind::Port | Kind::Watch | Kind::AlwaysReady => None,
+            Kind::Free
+            | Kind::Stream
+            | Kind::Unix
+            | Kind::Port
+            | Kind::Watch
+            | Kind::AlwaysReady => None,
         }
     }
 
@@ -250,7 +261,7 @@ impl<S: Selector> Readiness<S> {
         if errand.is_some() {
             let now = monotonic();
             self.end_lingering(now);
-            self.wake_ports(now);
+            self.wake_resting(now);
         }
         Ok(())
     }
@@ -286,13 +297,20 @@ impl<S: Selector> Readiness<S> {
     /// Closes what a handle stands for and frees its index.
     fn forget(&mut self, handle: Handle) {
         let Some(entry) = self.table.get_mut(handle) else { return };
+        let is_shared = entry.kind == Kind::Watch || entry.marks.any(Marks::ADOPTED);
         match entry.kind {
             Kind::Stream => {
                 self.outputs.take(entry.side);
             }
+            Kind::Unix => {
+                self.outputs.take(entry.side);
+                self.unix.forget(handle);
+            }
             Kind::Lingering => self.lingering.one_less(),
-            Kind::Watch => self.unwatch(handle),
-            _ => {}
+            _ => self.unix.forget(handle),
+        }
+        if is_shared {
+            self.leave_selector(handle);
         }
         self.table.remove(handle);
     }
@@ -304,8 +322,21 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn supports(&self, capability: Capability) -> bool {
-        use Capability::{Datagrams, Resolve, SendFile, Signals, Watch, Work};
-        matches!(capability, Datagrams | Resolve | Work | Signals | Watch | SendFile)
+        use Capability::{
+            Adopt, Datagrams, PassDescriptors, Resolve, SendFile, Signals, Unix, Watch, Work,
+        };
+        matches!(
+            capability,
+            Adopt
+                | Datagrams
+                | PassDescriptors
+                | Resolve
+                | SendFile
+                | Signals
+                | Unix
+                | Watch
+                | Work
+        )
     }
 
     fn now(&mut self) -> Time {
@@ -491,6 +522,22 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn watch_signal(&mut self, number: i32, on: bool) -> Result<(), OsError> {
         self.background.watch_signal(number, on)
+    }
+
+    fn adopt(
+        &mut self,
+        descriptor: OwnedFd,
+        what: Adopt,
+    ) -> Result<(Handle, Addr), (OsError, OwnedFd)> {
+        self.take_over(descriptor, what)
+    }
+
+    fn send_descriptor(&mut self, conn: Handle, descriptor: OwnedFd) -> Result<(), OsError> {
+        self.pass(conn, descriptor)
+    }
+
+    fn take_descriptor(&mut self, conn: Handle) -> Option<OwnedFd> {
+        self.take_passed(conn)
     }
 
     fn send_file(

@@ -83,10 +83,10 @@ impl<S: Selector> Readiness<S> {
         wanted
     }
 
-    /// Takes a watched descriptor out of the selector, which holds on to what it refers to: closing the duplicate would not do, as long as the
-    /// owner's own descriptor is open.
-    pub(super) fn unwatch(&mut self, watch: Handle) {
-        if let Some(entry) = self.table.watch(watch)
+    /// Takes a descriptor that others may hold, too, out of the selector, which holds on to what it refers to: closing our own would not do, as long
+    /// as theirs is open.
+    pub(super) fn leave_selector(&mut self, handle: Handle) {
+        if let Some(entry) = self.table.get(handle)
             && entry.armed != Armed::NO
             && let Some(fd) = entry.fd()
         {

@@ -1,4 +1,6 @@
-//! The only unsafe code of the workspace. One block so far: what runs inside a signal handler.
+//! The only unsafe code of the workspace: what runs inside a signal handler, and the bytes of an address (`address.rs`).
+
+mod address;
 
 use std::io;
 use std::sync::Arc;
@@ -7,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use signal_hook_registry::SigId;
 
 use crate::wake::Wake;
+
+pub(crate) use address::bytes as address_bytes;
 
 /// Signals that have come in and were not reported yet, one bit each, and whom to wake.
 #[derive(Debug)]

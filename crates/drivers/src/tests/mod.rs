@@ -1,7 +1,7 @@
 //! Each rule of the driver contract, asked of every driver in the table through the trait, with std's sockets as peers.
 //!
-//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `watches.rs` about descriptors of others, `files.rs` about files, `beside.rs` about jobs, signals and the waker, `time.rs`
-//! about waiting; here is what they share.
+//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `unix.rs` about descriptors that are passed, `watches.rs` about descriptors
+//! of others, `files.rs` about files, `beside.rs` about jobs, signals and the waker, `time.rs` about waiting; here is what they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
@@ -12,6 +12,7 @@ mod files;
 mod ports;
 mod streams;
 mod time;
+mod unix;
 mod watches;
 
 use std::net::{SocketAddr, TcpStream};

@@ -321,7 +321,10 @@ mod tests {
             Kind::Port,
             Kind::Connecting,
             Kind::Stream,
+            Kind::Unix,
             Kind::Datagram,
+            Kind::Watch,
+            Kind::AlwaysReady,
             Kind::Lingering,
         ];
         let mut short = 0;

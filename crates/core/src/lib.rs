@@ -42,6 +42,7 @@
 //! | [`driver`] | the contract between the reactor and what waits for the system |
 //! | [`deferred`], [`failure`] | results that are not there yet |
 //! | [`protocol`] | protocols, factories |
+//! | [`datagram`] | datagram sockets and their protocols |
 //! | [`transport`], [`flow`], [`layer`] | connections, back-pressure, what lies between protocol and wire |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
@@ -50,6 +51,7 @@
 mod addr;
 mod connection;
 mod connector;
+pub mod datagram;
 pub mod deferred;
 mod destination;
 pub mod driver;

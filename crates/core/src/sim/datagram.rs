@@ -144,7 +144,7 @@ impl Net {
         let before = std::mem::replace(&mut process.chunk, state.bytes);
         self.keep_buffer(before);
         self.notify_socket(key);
-        Some(Completion::Datagrams { socket: handle, chunk: 0, len, segment: len })
+        Some(Completion::Datagrams { socket: handle, chunk: 0, len, segment: len, more: false })
     }
 
     pub(super) fn close_socket(&mut self, key: Handle) {

@@ -20,8 +20,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use marline_core::driver::{
-    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
-    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Datagram, DatagramOptions,
+    Driver, Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing, Sent, SocketOption,
+    Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -35,6 +36,7 @@ use crate::socket::{fault, local_addr, monotonic, option, peer_addr, set_option}
 pub(crate) use linger::MOST_LINGERING;
 pub(crate) use selector::{Interest, Ready, Selector};
 
+use datagram::Datagrams;
 use linger::Lingering;
 use port::Resting;
 use selector::token;
@@ -61,10 +63,7 @@ pub(crate) struct Readiness<S> {
     reserve: Option<OwnedFd>,
     /// The peer of the connection accepted last: saves a system call.
     accepted_from: Option<(Handle, SocketAddr)>,
-    /// Where the datagram reported last came from.
-    datagram_from: Option<(Handle, SocketAddr)>,
-    /// That datagram.
-    chunk: Vec<u8>,
+    datagrams: Datagrams,
     background: Background,
 }
 
@@ -89,8 +88,7 @@ impl<S: Selector> Readiness<S> {
             resting: Resting::default(),
             reserve: Some(port::reserve()?),
             accepted_from: None,
-            datagram_from: None,
-            chunk: Vec::new(),
+            datagrams: Datagrams::new(),
             background,
         })
     }
@@ -189,16 +187,17 @@ impl<S: Selector> Readiness<S> {
             Kind::Stream => return self.stream_ready(handle, ready, scratch),
             // Comes back until its share is used up.
             Kind::Port => return self.accept(handle),
+            // Comes back until all that one call has brought is reported.
+            Kind::Datagram => return self.datagram_ready(handle, ready),
             _ => self.advance(),
         }
         match kind {
             Kind::Connecting => self.connected(handle),
-            Kind::Datagram => self.datagram_ready(handle, ready),
             Kind::Lingering => {
                 self.discard(handle, scratch);
                 None
             }
-            Kind::Free | Kind::Stream | Kind::Port => None,
+            Kind::Free | Kind::Stream | Kind::Port | Kind::Datagram => None,
         }
     }
 
@@ -210,6 +209,12 @@ impl<S: Selector> Readiness<S> {
                 && self.table.live(handle).is_none()
             {
                 continue;
+            }
+            if let Completion::Datagrams { socket, .. } = notice {
+                match self.held_again(socket) {
+                    None => continue,
+                    held => return held,
+                }
             }
             return Some(notice);
         }
@@ -252,6 +257,7 @@ impl<S: Selector> Readiness<S> {
                 self.outputs.take(entry.side);
             }
             Kind::Lingering => self.lingering.one_less(),
+            Kind::Datagram => self.datagrams.forget(handle),
             _ => {}
         }
         self.table.remove(handle);
@@ -264,8 +270,8 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn supports(&self, capability: Capability) -> bool {
-        use Capability::{Datagrams, Resolve, Signals, Work};
-        matches!(capability, Datagrams | Resolve | Work | Signals)
+        use Capability::{Datagrams, Multicast, Resolve, Signals, Work};
+        matches!(capability, Datagrams | Multicast | Resolve | Work | Signals)
     }
 
     fn now(&mut self) -> Time {
@@ -351,6 +357,9 @@ impl<S: Selector> Driver for Readiness<S> {
         if entry.wanted() != entry.armed {
             self.touch(handle);
         }
+        if self.datagrams.minds(handle, on) {
+            self.hold_or_resume(handle, on);
+        }
     }
 
     #[inline]
@@ -418,19 +427,33 @@ impl<S: Selector> Driver for Readiness<S> {
         self.send_one(socket, to, parts)
     }
 
-    fn take_chunk(&mut self, _chunk: u32) -> Vec<u8> {
-        std::mem::take(&mut self.chunk)
+    fn send_datagrams(&mut self, socket: Handle, batch: &[Datagram<'_>]) -> Result<usize, OsError> {
+        self.send_many(socket, batch)
     }
 
-    fn give_back(&mut self, _chunk: u32, buffer: Vec<u8>) {
-        self.chunk = buffer;
+    fn connect_datagram(&mut self, socket: Handle, to: &Addr) -> Result<(), OsError> {
+        self.connect_datagrams(socket, to)
+    }
+
+    fn set_membership(
+        &mut self,
+        socket: Handle,
+        membership: &Membership,
+        joined: bool,
+    ) -> Result<(), OsError> {
+        self.set_group(socket, membership, joined)
+    }
+
+    fn take_chunk(&mut self, chunk: u32) -> Vec<u8> {
+        self.datagrams.take(chunk)
+    }
+
+    fn give_back(&mut self, chunk: u32, buffer: Vec<u8>) {
+        self.datagrams.give_back(chunk, buffer);
     }
 
     fn datagram_source(&mut self, socket: Handle) -> Option<Addr> {
-        match self.datagram_from {
-            Some((from, addr)) if from == socket => Some(Addr::Ip(addr)),
-            _ => None,
-        }
+        self.datagrams.source(socket)
     }
 
     fn resolve(&mut self, id: JobId, name: &str) -> Result<(), OsError> {

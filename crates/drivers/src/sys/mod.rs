@@ -1,4 +1,6 @@
-//! The only unsafe code of the workspace. One block so far: what runs inside a signal handler.
+//! The only unsafe code of the workspace: here what runs inside a signal handler, in `datagram.rs` the system calls for many datagrams.
+
+pub(crate) mod datagram;
 
 use std::io;
 use std::sync::Arc;

@@ -107,8 +107,13 @@ fn a_capability_that_is_not_there_is_not_claimed() {
     each(|bench| {
         let there: Vec<_> =
             Capability::ALL.into_iter().filter(|&one| bench.driver.supports(one)).collect();
-        let expected =
-            [Capability::Datagrams, Capability::Resolve, Capability::Work, Capability::Signals];
+        let expected = [
+            Capability::Datagrams,
+            Capability::Multicast,
+            Capability::Resolve,
+            Capability::Work,
+            Capability::Signals,
+        ];
         assert_eq!(there, expected);
     });
 }

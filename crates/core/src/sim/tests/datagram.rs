@@ -121,5 +121,5 @@ fn what_cannot_be_sent_is_an_error_and_what_nobody_hears_is_not() {
 }
 
 fn datagram(socket: Handle, len: usize) -> Completion {
-    Completion::Datagrams { socket, chunk: 0, len, segment: len }
+    Completion::Datagrams { socket, chunk: 0, len, segment: len, more: false }
 }

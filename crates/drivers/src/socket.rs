@@ -80,7 +80,9 @@ fn named(name: SocketAddrAny) -> Option<Addr> {
     match name.address_family() {
         AddressFamily::UNIX => {
             let name = SocketAddrUnix::try_from(name).ok()?;
-            let path = match (name.abstract_name(), name.path_bytes()) {
+            // One without a name passes for one with an abstract name of no length.
+            let abstract_name = name.abstract_name().filter(|name| !name.is_empty());
+            let path = match (abstract_name, name.path_bytes()) {
                 (Some(name), _) => [b"\0", name].concat(),
                 (None, path) => path.unwrap_or_default().to_vec(),
             };

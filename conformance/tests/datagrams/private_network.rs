@@ -6,7 +6,6 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::process::Command;
 
 use marline_conformance::Ground;
-use marline_core::datagram::DatagramError;
 use marline_core::driver::{DatagramOptions, Interface};
 
 use super::kit::{Ear, until_count};

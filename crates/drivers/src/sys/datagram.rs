@@ -541,9 +541,11 @@ mod tests {
             assert_eq!(name.decode(len), Some(addr));
         }
         for path in ["", "with\0nul", &"p".repeat(108), &format!("\0{}", "a".repeat(108))] {
-            assert_eq!(Name::EMPTY.encode(&Addr::Unix(path.into())), None, "{path:?}");
+            let mut name = Name::EMPTY;
+            assert_eq!(name.encode(&Addr::Unix(path.into())), None, "{path:?}");
         }
-        assert_eq!(Name::EMPTY.encode(&Addr::Named("process".into())), None);
+        let mut name = Name::EMPTY;
+        assert_eq!(name.encode(&Addr::Named("process".into())), None);
         // The name of a UNIX socket that has none is its family, or nothing at all.
         let mut name = Name::EMPTY;
         put(&mut name.0, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());

@@ -7,6 +7,9 @@ use marline_conformance::on_every_driver;
 use marline_core::ConnectCause;
 use marline_core::driver::{ConnectOptions, ListenOptions};
 use marline_core::protocol::from_fn;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketType, bind, connect as net_connect, socket,
+};
 
 use super::{Folder, names, unix};
 use crate::streams::kit::{
@@ -115,6 +118,23 @@ on_every_driver!(a_path_that_cannot_be_a_sockets_is_invalid_input_and_no_panic, 
     let options = listening(|options| options.file = file);
     let error = reactor.listen_unix_with(folder.file("m"), Probe::new, options).unwrap_err();
     assert_eq!(error.source.kind(), ErrorKind::InvalidInput);
+});
+
+on_every_driver!(a_stranger_whose_path_fills_the_last_byte_is_served, |ground| {
+    if ground.is_simulated() {
+        return;
+    }
+    let (reactor, folder) = (started(ground), Folder::new());
+    let server = Probe::new();
+    let there = server.tape();
+    let mut server = Some(server);
+    reactor.listen_unix(folder.file("s"), from_fn(move |_| server.take())).unwrap();
+    let path = folder.file(&"x".repeat(108 - folder.file("").as_os_str().len()));
+    let stranger = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    bind(&stranger, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    net_connect(&stranger, &SocketAddrUnix::new(folder.file("s")).unwrap()).unwrap();
+    turn_until(&reactor, "the connection", || there.is_made());
+    assert_eq!(there.transport().peer_addr(), unix(&path));
 });
 
 on_every_driver!(a_path_where_nobody_listens_is_a_failed_attempt, |ground| {

@@ -48,8 +48,8 @@ on_every_driver!(
         assert!(script.find('d').unwrap() <= 7, "{script}");
         let copy = pair.server.descriptors.borrow_mut().pop().unwrap();
         // In a simulated world it is the very same, as it was opened.
-    let flags = fcntl_getfd(&copy).unwrap();
-    assert!(ground.is_simulated() || flags.contains(FdFlags::CLOEXEC));
+        let flags = fcntl_getfd(&copy).unwrap();
+        assert!(ground.is_simulated() || flags.contains(FdFlags::CLOEXEC));
         // Ours was closed once it had left: this copy is the last.
         let mut text = [0; 5];
         File::from(copy).write_all(b"alive").unwrap();

@@ -20,5 +20,7 @@ mod shapes;
 mod streams;
 // Other threads and workers.
 mod threads;
+// UNIX streams, descriptors passed over them, sockets that somebody else has opened.
+mod unix;
 // Timers and the clock.
 mod time;

@@ -165,6 +165,30 @@ fn proxy_carries_both_directions_and_their_ends() {
 }
 
 #[test]
+fn pass_descriptor_serves_one_port_from_workers_that_come_and_go() {
+    let folder = std::env::temp_dir().join(format!("marline-examples-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("front.socket");
+    let path = path.to_str().unwrap();
+    let front = Server::start("pass_descriptor", &["front", "127.0.0.1:0", path], &[]);
+    let greeted = || {
+        let mut greeting = String::new();
+        front.connect().read_to_string(&mut greeting).unwrap();
+        greeting
+    };
+    let one = Server::start("pass_descriptor", &["worker", path], &[]);
+    assert_eq!(one.addr, front.addr);
+    assert_eq!(greeted(), format!("hello from {}\r\n", one.child.id()));
+    let two = Server::start("pass_descriptor", &["worker", path], &[]);
+    drop(one);
+    for _ in 0..3 {
+        assert_eq!(greeted(), format!("hello from {}\r\n", two.child.id()));
+    }
+    drop((two, front));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn chat_sim_is_the_same_run_for_the_same_seed() {
     let (one, two) = (run("chat_sim", &["7"]), run("chat_sim", &["7"]));
     let said = String::from_utf8(one.stdout).unwrap();

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use marline_conformance::{Ground, on_every_driver};
-use marline_core::Addr;
 use marline_core::datagram::DatagramError;
+use marline_core::driver::{DatagramOptions, SocketFile};
+use marline_core::{Addr, AdoptCause};
 
 use super::kit::{Ear, Tape, until_count};
 use crate::streams::kit::{Outcome, idle, started, turn_until};
@@ -147,3 +148,46 @@ on_every_driver!(sending_to_a_path_where_nobody_is_is_told, |ground| {
     let stopped = Outcome::of(from.stop_listening());
     turn_until(&reactor, "the end", || stopped.is_there());
 });
+
+#[test]
+fn the_file_of_a_socket_has_the_mode_asked_for_and_goes_with_the_socket() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let ground = Ground { driver: "epoll" };
+    let reactor = started(ground);
+    let path = path(ground, "mode");
+    let file = SocketFile { mode: Some(0o620), ..SocketFile::default() };
+    let options = DatagramOptions { file, ..DatagramOptions::default() };
+    let socket = reactor.listen_unix_datagram_with(&path, Ear::new(), options).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o620);
+    let stopped = Outcome::of(socket.stop_listening());
+    turn_until(&reactor, "the end", || stopped.is_there());
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_adopted_socket_is_closed_and_another_holder_goes_on() {
+    let reactor = started(Ground { driver: "epoll" });
+    let theirs = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = theirs.local_addr().unwrap();
+    let ear = Ear::echo();
+    let tape = ear.tape();
+    let ours = reactor.adopt_datagrams(theirs.try_clone().unwrap().into(), ear).unwrap();
+    assert_eq!(ours.local_addr(), Addr::Ip(addr));
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    peer.send_to(b"ours", addr).unwrap();
+    until_count(&reactor, &tape, 1);
+    let stopped = Outcome::of(ours.stop_listening());
+    turn_until(&reactor, "the end", || stopped.is_there());
+    peer.send_to(b"theirs", addr).unwrap();
+    let mut buffer = [0; 16];
+    theirs.set_nonblocking(false).unwrap();
+    assert_eq!(theirs.recv_from(&mut buffer).unwrap().0, 6);
+    // What is no socket, and one of another type, come back.
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let error = reactor.adopt_datagrams(file.into(), Ear::new()).unwrap_err();
+    assert_eq!(error.cause, AdoptCause::NotASocket);
+    let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = reactor.adopt_datagrams(stream.into(), Ear::new()).unwrap_err();
+    assert_eq!(error.cause, AdoptCause::Unsupported);
+}

@@ -49,10 +49,13 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+#[cfg(unix)]
+mod adopt;
 mod connection;
 mod connector;
 pub mod datagram;
 pub mod deferred;
+mod descriptor;
 mod destination;
 pub mod driver;
 mod error;
@@ -69,8 +72,11 @@ pub mod testing;
 mod time;
 mod timers;
 pub mod transport;
+mod unix;
 
 pub use addr::Addr;
+#[cfg(unix)]
+pub use adopt::{AdoptCause, AdoptError};
 pub use connection::{Connection, Unavailable};
 pub use connector::{AlreadyConnecting, Connector, NotConnecting};
 pub use destination::Destination;

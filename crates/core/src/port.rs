@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::deferred::{Deferred, Resolver};
 use crate::destination::{Destination, Kind};
-use crate::driver::{Close, Completion, Handle, ListenOptions};
+use crate::driver::{Close, Completion, Handle, ListenOptions, OsError};
 use crate::failure::Failure;
 use crate::layer::Layer;
 use crate::panic::guard;
@@ -58,16 +58,7 @@ impl Reactor {
                 return Err(ListenError { address: destination.to_string(), source });
             }
         };
-        let port = Rc::new(Listener {
-            inner: Rc::clone(self.inner()),
-            addr,
-            options,
-            bound: RefCell::new(None),
-            paused: Cell::new(false),
-            factory: RefCell::new(factory),
-            stopping: Cell::new(None),
-            site: Location::caller(),
-        });
+        let port = Listener::new(self.inner(), addr, Some(options), factory, Location::caller());
         port.open()?;
         Ok(Port(port))
     }
@@ -101,7 +92,7 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// [`ListenError`].
+    /// [`ListenError`]; for an adopted socket, which is gone, `Unsupported`.
     #[doc(alias = "startListening")]
     pub fn start_listening(&self) -> Result<(), ListenError> {
         Rc::clone(&self.0).start_listening()
@@ -115,6 +106,20 @@ impl Port {
     /// Accepts again.
     pub fn resume(&self) {
         self.0.set_paused(false);
+    }
+
+    /// A port of a handle that listens already.
+    #[cfg(unix)]
+    pub(crate) fn adopted(
+        inner: &Rc<Inner>,
+        handle: Handle,
+        bound: Addr,
+        factory: impl Factory,
+        site: &'static Location<'static>,
+    ) -> Self {
+        let port = Listener::new(inner, bound.clone(), None, factory, site);
+        port.opened(handle, bound);
+        Self(port)
     }
 }
 
@@ -137,7 +142,8 @@ struct Listener<F> {
     inner: Rc<Inner>,
     /// As asked for.
     addr: Addr,
-    options: ListenOptions,
+    /// `None` for a socket that somebody else has opened.
+    options: Option<ListenOptions>,
     bound: RefCell<Option<(Handle, Addr)>>,
     paused: Cell<bool>,
     /// Borrowed while the factory is called, which is only from the loop.
@@ -148,12 +154,42 @@ struct Listener<F> {
 }
 
 impl<F: Factory> Listener<F> {
+    fn new(
+        inner: &Rc<Inner>,
+        addr: Addr,
+        options: Option<ListenOptions>,
+        factory: F,
+        site: &'static Location<'static>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            inner: Rc::clone(inner),
+            addr,
+            options,
+            bound: RefCell::new(None),
+            paused: Cell::new(false),
+            factory: RefCell::new(factory),
+            stopping: Cell::new(None),
+            site,
+        })
+    }
+
     fn open(self: &Rc<Self>) -> Result<(), ListenError> {
-        let opened = self.inner.driver().listen(&self.addr, &self.options);
+        let opened = match &self.options {
+            Some(options) => self.inner.driver().listen(&self.addr, options),
+            None => Err(OsError::UNSUPPORTED),
+        };
         let (handle, bound) = opened.map_err(|error| ListenError {
             address: self.addr.to_string(),
-            source: error.into(),
+            source: match &self.addr {
+                Addr::Unix(_) => crate::unix::explain(error),
+                _ => error.into(),
+            },
         })?;
+        self.opened(handle, bound);
+        Ok(())
+    }
+
+    fn opened(self: &Rc<Self>, handle: Handle, bound: Addr) {
         tracing::info!(target: "marline", addr = %bound, factory = std::any::type_name::<F>(), "port opened");
         *self.bound.borrow_mut() = Some((handle, bound));
         self.paused.set(false);
@@ -161,30 +197,35 @@ impl<F: Factory> Listener<F> {
         // The factory may be in use further down the stack: it hears from the loop.
         let this = Rc::clone(self);
         self.inner.after(After::Call(Box::new(move || this.factory.borrow_mut().start())));
-        Ok(())
     }
 
     fn handle(&self) -> Option<Handle> {
         self.bound.borrow().as_ref().map(|(handle, _)| *handle)
     }
+}
 
-    fn accepted(&self, conn: Handle) {
-        let Some(peer) = self.inner.driver().peer_addr(conn) else {
-            // Gone before it could be asked.
-            return self.inner.driver().close(conn, Close::Reset);
-        };
-        let reactor = Reactor::from_inner(&self.inner);
-        let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
-        match guard(|| self.factory.borrow_mut().build_protocol(&mut link)) {
-            Ok(Some(protocol)) => {
-                let Link { peer, layers, .. } = link;
-                establish(&self.inner, conn, peer, layers, protocol, self.site);
-            }
-            Ok(None) => self.inner.driver().close(conn, Close::Graceful),
-            Err(message) => {
-                tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
-                self.inner.driver().close(conn, Close::Reset);
-            }
+/// Gives a connection that came in a protocol from the factory, if that makes one.
+pub(crate) fn welcome<F: Factory>(
+    inner: &Rc<Inner>,
+    conn: Handle,
+    factory: &RefCell<F>,
+    site: &'static Location<'static>,
+) {
+    let Some(peer) = inner.driver().peer_addr(conn) else {
+        // Gone before it could be asked.
+        return inner.driver().close(conn, Close::Reset);
+    };
+    let reactor = Reactor::from_inner(inner);
+    let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
+    match guard(|| factory.borrow_mut().build_protocol(&mut link)) {
+        Ok(Some(protocol)) => {
+            let Link { peer, layers, .. } = link;
+            establish(inner, conn, peer, layers, protocol, site);
+        }
+        Ok(None) => inner.driver().close(conn, Close::Graceful),
+        Err(message) => {
+            tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
+            inner.driver().close(conn, Close::Reset);
         }
     }
 }
@@ -230,7 +271,9 @@ pub(crate) fn place<P: Protocol>(
 impl<F: Factory> Source for Listener<F> {
     fn completed(self: Rc<Self>, completion: Completion) {
         match completion {
-            Completion::Accepted { conn, .. } => self.accepted(conn),
+            Completion::Accepted { conn, .. } => {
+                welcome(&self.inner, conn, &self.factory, self.site);
+            }
             Completion::AcceptFailed { error, .. } => {
                 tracing::warn!(target: "marline", addr = %self.addr, "cannot accept: {error}");
             }

@@ -4,30 +4,29 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use marline_core::Addr;
 use marline_core::driver::{DatagramOptions, Interface, Membership, OsError, SocketOption};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, socket_with, sockopt,
-};
+use rustix::net::{AddressFamily, SocketType, bind, sockopt};
 
 use crate::socket::{fault, ip, local_addr, open, shared};
+use crate::socket_file::BoundFile;
+use crate::unix;
 
-/// A socket for datagrams, and the address it is bound to. `SO_REUSEADDR` is set only when asked for: on a datagram socket it lets a second
+/// A socket for datagrams, the address it is bound to, and the file of that if it is a path. `SO_REUSEADDR` is set only when asked for: on a datagram socket it lets a second
 /// program take the port over, and there are no old connections for it to help with.
 pub(crate) fn datagrams(
     addr: &Addr,
     options: &DatagramOptions,
-) -> Result<(OwnedFd, Addr), OsError> {
-    let socket = match addr {
-        Addr::Unix(path) => on_path(path)?,
-        _ => on_port(addr, options)?,
+) -> Result<(OwnedFd, Addr, Option<BoundFile>), OsError> {
+    let (socket, file) = match addr {
+        Addr::Unix(path) => on_path(path, options)?,
+        _ => (on_port(addr, options)?, None),
     };
     let bound = local_addr(socket.as_fd()).ok_or(OsError::new(ErrorKind::Other))?;
-    Ok((socket, bound))
+    Ok((socket, bound, file))
 }
 
 fn on_port(addr: &Addr, options: &DatagramOptions) -> Result<OwnedFd, OsError> {
@@ -47,20 +46,23 @@ fn on_port(addr: &Addr, options: &DatagramOptions) -> Result<OwnedFd, OsError> {
     Ok(socket)
 }
 
-fn on_path(path: &Path) -> Result<OwnedFd, OsError> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).map_err(fault)?;
+fn on_path(
+    path: &Path,
+    options: &DatagramOptions,
+) -> Result<(OwnedFd, Option<BoundFile>), OsError> {
+    let socket = unix::socket(SocketType::DGRAM).map_err(fault)?;
     // Who has no name can send, but nobody can answer.
-    if !path.as_os_str().is_empty() {
-        bind(&socket, &unix(path)?).map_err(fault)?;
-    }
-    Ok(socket)
+    let file = match path.as_os_str().is_empty() {
+        true => None,
+        false => BoundFile::bind(socket.as_fd(), path, &options.file)?,
+    };
+    Ok((socket, file))
 }
 
 /// Names the one peer.
 pub(crate) fn connect(socket: BorrowedFd<'_>, to: &Addr) -> Result<(), OsError> {
     let connected = match to {
-        Addr::Unix(path) => rustix::net::connect(socket, &unix(path)?),
+        Addr::Unix(path) => rustix::net::connect(socket, &unix::to_system(path)?),
         _ => rustix::net::connect(socket, &ip(to)?),
     };
     connected.map_err(fault)
@@ -182,13 +184,4 @@ fn index(interface: Interface) -> Result<u32, OsError> {
         Interface::Index(index) => Ok(index),
         Interface::Addr(_) => Err(OsError::new(ErrorKind::InvalidInput)),
     }
-}
-
-fn unix(path: &Path) -> Result<SocketAddrUnix, OsError> {
-    let bytes = path.as_os_str().as_bytes();
-    let addr = match bytes.split_first() {
-        Some((0, name)) => SocketAddrUnix::new_abstract_name(name),
-        _ => SocketAddrUnix::new(path),
-    };
-    addr.map_err(fault)
 }

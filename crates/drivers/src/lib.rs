@@ -33,10 +33,12 @@ mod probe;
 mod readiness;
 mod signals;
 mod socket;
+mod socket_file;
 #[allow(unsafe_code, reason = "the one place for it; each block says why it is sound")]
 mod sys;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod wake;
 mod workers;
 

@@ -1,21 +1,20 @@
 //! Opening sockets and the small things drivers ask of them. What becomes of them lives with the drivers.
 
-use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 
 use marline_core::driver::{ConnectFault, ConnectOptions, ListenOptions, OsError, SocketOption};
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, connect,
-    getpeername, getsockname, ipproto, listen, socket_with, sockopt,
+    AddressFamily, SocketFlags, SocketType, bind, connect, getpeername, getsockname, ipproto,
+    listen, socket_with, sockopt,
 };
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::datagram;
+use crate::unix::addr;
 
 /// Monotonic time of the kernel.
 #[inline]
@@ -68,28 +67,11 @@ pub(crate) fn connecting(to: &Addr, options: &ConnectOptions) -> Result<OwnedFd,
 }
 
 pub(crate) fn local_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
-    named(getsockname(socket).ok()?)
+    addr(getsockname(socket).ok()?)
 }
 
 pub(crate) fn peer_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
-    named(getpeername(socket).ok()??)
-}
-
-/// An address of any family that sockets here have.
-fn named(name: SocketAddrAny) -> Option<Addr> {
-    match name.address_family() {
-        AddressFamily::UNIX => {
-            let name = SocketAddrUnix::try_from(name).ok()?;
-            // One without a name passes for one with an abstract name of no length.
-            let abstract_name = name.abstract_name().filter(|name| !name.is_empty());
-            let path = match (abstract_name, name.path_bytes()) {
-                (Some(name), _) => [b"\0", name].concat(),
-                (None, path) => path.unwrap_or_default().to_vec(),
-            };
-            Some(Addr::Unix(OsString::from_vec(path).into()))
-        }
-        _ => name.try_into().ok().map(Addr::Ip),
-    }
+    addr(getpeername(socket).ok()??)
 }
 
 pub(crate) fn set_option(socket: BorrowedFd<'_>, option: SocketOption) -> Result<(), OsError> {

@@ -394,6 +394,8 @@ pub enum Completion {
         conn: Handle,
         /// How many bytes; never zero.
         len: usize,
+        /// Whether descriptors were lost that came along: there was no room for them in this process.
+        lost: bool,
     },
     /// The peer will send no more.
     ReadClosed {

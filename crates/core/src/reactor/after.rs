@@ -23,6 +23,8 @@ pub enum After {
     Pump(Handle),
     /// Held bytes are delivered.
     Held(Handle),
+    /// The next descriptor that came with bytes is delivered.
+    Descriptor(Handle),
     /// Another protocol takes over.
     Upgrade(Handle, Box<dyn AnyProtocol>),
     /// A producer is paused or resumed.
@@ -47,6 +49,7 @@ impl After {
             Self::Finish(handle)
             | Self::Pump(handle)
             | Self::Held(handle)
+            | Self::Descriptor(handle)
             | Self::Upgrade(handle, _)
             | Self::Producer(handle, _)
             | Self::Writable(handle) => Some(*handle),

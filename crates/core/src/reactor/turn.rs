@@ -244,11 +244,14 @@ impl Reactor {
             | Completion::Sent { conn, .. }
             | Completion::FileFailed { conn, .. } => self.complete(conn, completion),
             Completion::Failed { handle, .. } => self.complete(handle, completion),
-            Completion::ReceivedWith { conn, len } => {
+            Completion::ReceivedWith { conn, len, .. } => {
                 self.complete(conn, completion);
                 inner.settle();
-                self.received(conn, scratch.get(..len).unwrap_or_default());
-                inner.lend(&[]);
+                // What came along may have ended the connection, and its place be used again.
+                if inner.stream(conn).is_some() {
+                    self.received(conn, scratch.get(..len).unwrap_or_default());
+                    inner.lend(&[]);
+                }
             }
             Completion::Datagrams { socket, .. } | Completion::DatagramFailed { socket, .. } => {
                 self.complete(socket, completion);

@@ -104,6 +104,8 @@ impl Driver for SimDriver {
             capability,
             Capability::Datagrams
                 | Capability::Multicast
+                | Capability::Unix
+                | Capability::PassDescriptors
                 | Capability::Resolve
                 | Capability::Work
                 | Capability::Signals
@@ -242,6 +244,26 @@ impl Driver for SimDriver {
                 SocketOption::KeepAlive(_) => SocketOption::KeepAlive(end.keep_alive),
                 _ => return Err(OsError::UNSUPPORTED),
             })
+        })
+    }
+
+    #[cfg(unix)]
+    fn send_descriptor(
+        &mut self,
+        conn: Handle,
+        descriptor: std::os::fd::OwnedFd,
+    ) -> Result<(), OsError> {
+        self.with(|net| match self.target(net, conn) {
+            Some(Target::End(key, side)) => net.pass(key, side, descriptor),
+            _ => Err(OsError::STALE),
+        })
+    }
+
+    #[cfg(unix)]
+    fn take_descriptor(&mut self, conn: Handle) -> Option<std::os::fd::OwnedFd> {
+        self.with(|net| match self.target(net, conn)? {
+            Target::End(key, side) => net.take_passed(key, side),
+            _ => None,
         })
     }
 
@@ -388,7 +410,9 @@ impl Net {
             };
             if let Some(completion) = completion {
                 let bytes = match completion {
-                    Completion::Received { len, .. } => &scratch[..len],
+                    Completion::Received { len, .. } | Completion::ReceivedWith { len, .. } => {
+                        &scratch[..len]
+                    }
                     Completion::Datagrams { .. } => &self.processes[driver as usize].chunk,
                     _ => &[],
                 };

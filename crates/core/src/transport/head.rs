@@ -14,6 +14,7 @@ use super::layered::Pending;
 use super::output::Output;
 use super::{AlreadyRegistered, AnyProtocol};
 use crate::addr::CompactAddr;
+use crate::descriptor::Descriptor;
 use crate::driver::{Close, Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::Layers;
@@ -39,7 +40,7 @@ pub(crate) mod flag {
     pub(crate) const HAS_OUTPUT: u32 = 1 << 6;
     /// On the reactor's list of those to flush at the end of the turn.
     pub(crate) const DIRTY: u32 = 1 << 7;
-    /// Bytes are held on the protocol's side.
+    /// Bytes, or descriptors, are held on the protocol's side.
     pub(crate) const HELD: u32 = 1 << 8;
     /// There are layers, or will be after this callback.
     pub(crate) const LAYERED: u32 = 1 << 9;
@@ -97,6 +98,8 @@ pub(super) struct Extra {
     pub(super) reason: Option<CloseReason>,
     /// Bytes for the protocol: given back by it, or held while it was paused.
     pub(super) held: Vec<u8>,
+    /// Descriptors for the protocol, which come before those bytes.
+    pub(super) descriptors: VecDeque<Descriptor>,
     producer: Option<Rc<dyn Producer>>,
     pub(super) layers: Layers,
     /// What waits to go down through the layers, in order.
@@ -282,8 +285,12 @@ impl Head {
         if !self.has(flag::HELD) {
             return Vec::new();
         }
-        self.unset(flag::HELD);
-        self.extra(|extra| std::mem::take(&mut extra.held))
+        self.extra(|extra| {
+            if extra.descriptors.is_empty() {
+                self.unset(flag::HELD);
+            }
+            std::mem::take(&mut extra.held)
+        })
     }
 
     // ---- hand-over

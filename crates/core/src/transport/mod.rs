@@ -1,9 +1,13 @@
 //! One end of a connection, as protocols and everybody else see it. The engine's own kind is in `stream.rs`, with what it shares
 //! over all protocol types in `head.rs`; other kinds (in memory, a channel of a multiplexer) implement [`RawTransport`].
 
+mod descriptors;
 pub(crate) mod head;
 mod layered;
 pub(crate) mod output;
+#[cfg(unix)]
+mod passing;
+mod queue;
 pub(crate) mod stream;
 
 use std::any::{Any, TypeId};
@@ -17,6 +21,10 @@ use crate::flow::Producer;
 use crate::layer::{Layer, Layers};
 use crate::{Addr, Protocol, Reactor};
 use stream::EngineStream;
+
+pub use descriptors::DescriptorOverrun;
+#[cfg(unix)]
+pub use passing::{DescriptorCause, DescriptorError};
 
 /// A cheap, cloneable handle on one end of a connection of any kind.
 ///
@@ -314,6 +322,11 @@ pub trait RawTransport: 'static {
     fn with_layers(&self, f: &mut dyn FnMut(&Layers));
     fn set_option(&self, option: SocketOption) -> std::io::Result<()>;
     fn option(&self, option: SocketOption) -> std::io::Result<SocketOption>;
+    /// Transports that pass none say so: the default.
+    #[cfg(unix)]
+    fn send_descriptor(&self, descriptor: std::os::fd::OwnedFd) -> Result<(), DescriptorError> {
+        Err(DescriptorError { cause: DescriptorCause::Unsupported, descriptor })
+    }
     fn reactor(&self) -> Option<Reactor>;
     /// The type of the present protocol, or `None` once it is gone.
     fn protocol_type(&self) -> Option<TypeId>;

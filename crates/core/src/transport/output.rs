@@ -6,9 +6,13 @@
 
 use std::io::IoSlice;
 
+use super::descriptors::{DescriptorOverrun, MOST_QUEUED};
 use super::head::{HIGH_WATER, Head, flag};
+use super::queue::{Queue, Segment};
 use crate::CloseReason;
+use crate::descriptor;
 use crate::driver::{Close, Handle, Outgoing, Sent};
+use crate::failure::Failure;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
 
@@ -18,6 +22,8 @@ const CORK_KEPT: usize = 65_536;
 const WORTH_LENDING: usize = 2048;
 /// A cork of more pieces is joined before it is sent.
 const MOST_PIECES: usize = 64;
+/// Descriptors that leave with one byte; fewer than any system takes.
+const MOST_A_BYTE: usize = 64;
 
 /// What the present callback has written to one connection, while that is one range of the bytes lent to it: the way of an echo or a proxy.
 #[derive(Clone, Copy, Default)]
@@ -50,7 +56,7 @@ enum Part {
 #[derive(Default)]
 pub(crate) struct Output {
     /// Not given to the driver yet.
-    queue: Vec<u8>,
+    pub(super) queue: Queue,
     /// Bytes of the buffer that the driver holds.
     in_flight: usize,
 }
@@ -273,13 +279,15 @@ impl Head {
     fn sent_short(&self, bytes: &[u8], sent: Sent) {
         match sent {
             Sent::Now(n) => {
-                self.queue(bytes.get(n..).unwrap_or_default());
+                // In front of what the same callback queued since: it was written before.
+                let mut rest = self.reactor.take_buffer();
+                rest.extend_from_slice(bytes.get(n..).unwrap_or_default());
+                self.with_output(|output| output.queue.push_front(Segment::Bytes(rest)));
                 self.flush();
             }
             Sent::InFlight(n) => {
                 let in_flight = bytes.len().saturating_sub(n);
-                self.output.set(Some(Box::new(Output { queue: Vec::new(), in_flight })));
-                self.set(flag::HAS_OUTPUT);
+                self.with_output(|output| output.in_flight = in_flight);
             }
             Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
         }
@@ -327,7 +335,10 @@ impl Head {
         }
         if self.has(flag::LAYERED) {
             self.queue_for_layers(bytes);
-        } else if self.reactor.corked(self.handle) > 0 && self.reactor.cork(self.handle, bytes) {
+        } else if !self.has(flag::HAS_OUTPUT)
+            && self.reactor.corked(self.handle) > 0
+            && self.reactor.cork(self.handle, bytes)
+        {
             // The callback wrote before it closed or registered a pull producer: these bytes leave after those.
         } else {
             self.queue(bytes);
@@ -338,24 +349,26 @@ impl Head {
 
     /// Puts bytes behind what is queued.
     pub(super) fn queue(&self, bytes: &[u8]) {
+        self.with_output(|output| output.queue.write(bytes, || self.reactor.take_buffer()));
+    }
+
+    /// Works on what is queued, which there is from now on.
+    pub(super) fn with_output(&self, f: impl FnOnce(&mut Output)) {
         let mut output = self.output.take().unwrap_or_default();
-        if output.queue.capacity() == 0 {
-            output.queue = self.reactor.take_buffer();
-        }
-        output.queue.extend_from_slice(bytes);
+        f(&mut output);
         self.output.set(Some(output));
         self.set(flag::HAS_OUTPUT);
     }
 
     /// Flushes at the end of the turn.
-    fn flush_soon(&self) {
+    pub(super) fn flush_soon(&self) {
         if !self.has(flag::DIRTY) {
             self.set(flag::DIRTY);
             self.reactor.dirty(self.handle);
         }
     }
 
-    /// Gives the driver what is queued, if it holds nothing.
+    /// Gives the driver what is queued, segment by segment, as far as it takes it.
     pub(crate) fn flush(&self) {
         self.unset(flag::DIRTY);
         let Some(mut output) = self.output.take() else { return };
@@ -363,20 +376,43 @@ impl Head {
             self.output.set(Some(output));
             return;
         }
-        let all = output.queue.len();
-        let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut output.queue, 0));
-        match sent {
-            Sent::Now(_) => {
-                self.reactor.give_buffer(std::mem::take(&mut output.queue));
-                self.drained();
-            }
-            Sent::InFlight(n) => {
-                output.queue = Vec::new();
-                output.in_flight = all.saturating_sub(n);
-                self.output.set(Some(output));
-            }
-            Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
+        if output.queue.overruns() {
+            return self
+                .lost(CloseReason::Failed(Failure::new(DescriptorOverrun).into()), Close::Reset);
         }
+        // Descriptors that the driver holds, for the next byte.
+        let mut passed = 0;
+        while let Some(segment) = output.queue.pop() {
+            let mut buffer = match segment {
+                Segment::Bytes(buffer) => buffer,
+                Segment::Descriptor(descriptor) if passed < MOST_A_BYTE => {
+                    let sent =
+                        descriptor::send(&mut **self.reactor.driver(), self.handle, descriptor);
+                    if let Err(error) = sent {
+                        return self.lost(CloseReason::Lost(error), Close::Reset);
+                    }
+                    passed += 1;
+                    continue;
+                }
+                more => {
+                    output.queue.push_front(more);
+                    output.queue.pop_byte().into_iter().collect()
+                }
+            };
+            passed = 0;
+            let all = buffer.len();
+            let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut buffer, 0));
+            match sent {
+                Sent::Now(_) => self.reactor.give_buffer(buffer),
+                Sent::InFlight(n) => {
+                    output.in_flight = all.saturating_sub(n);
+                    self.output.set(Some(output));
+                    return;
+                }
+                Sent::Failed(error) => return self.lost(CloseReason::Lost(error), Close::Reset),
+            }
+        }
+        self.drained();
     }
 
     /// The driver has sent some of what it holds.
@@ -415,7 +451,9 @@ impl Head {
 
     pub(super) fn check_high_water(&self) {
         let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED;
-        if self.flags.get() & flags == flag::PRODUCER && self.queued() > HIGH_WATER {
+        if self.flags.get() & flags == flag::PRODUCER
+            && (self.queued() > HIGH_WATER || self.queued_descriptors() > MOST_QUEUED)
+        {
             self.set(flag::PRODUCER_PAUSED);
             self.after(After::Producer(self.handle, Ask::Pause));
         }
@@ -452,6 +490,18 @@ impl Head {
         }
         if self.has(flag::LAYERED) {
             queued += self.queued_in_layers();
+        }
+        queued
+    }
+
+    /// Descriptors queued on this connection.
+    fn queued_descriptors(&self) -> usize {
+        let mut queued = 0;
+        if self.has(flag::HAS_OUTPUT)
+            && let Some(output) = self.output.take()
+        {
+            queued = output.queue.descriptors();
+            self.output.set(Some(output));
         }
         queued
     }

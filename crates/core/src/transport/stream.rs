@@ -5,6 +5,8 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+#[cfg(unix)]
+use super::DescriptorError;
 use super::head::{Head, flag};
 use super::{AlreadyRegistered, AnyProtocol, Entered, RawTransport, Transport};
 use crate::driver::{Close, Completion, SocketOption};
@@ -17,7 +19,7 @@ use crate::{Addr, CloseReason, Protocol, Reactor};
 
 /// A connection of the driver's with its protocol.
 pub(crate) struct Stream<P> {
-    head: Head,
+    pub(super) head: Head,
     /// Borrowed while a callback of the protocol is on the stack, and then only: that is how no second one can start.
     slot: RefCell<Slot<P>>,
 }
@@ -62,6 +64,25 @@ impl<P: Protocol> Stream<P> {
         }
     }
 
+    /// Lets the protocol in charge hear something; `name` is for the log.
+    pub(super) fn with_protocol(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut dyn AnyProtocol) -> Result<(), Rc<str>>,
+    ) {
+        let result = {
+            let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+            match &mut *slot {
+                Slot::First(protocol) => f(protocol),
+                Slot::Next(protocol) => f(&mut **protocol),
+                Slot::Gone => return,
+            }
+        };
+        if let Err(message) = result {
+            self.panicked(name, message);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn panicked(&self, callback: &str, message: Rc<str>) {
@@ -71,7 +92,7 @@ impl<P: Protocol> Stream<P> {
         self.head.panicked(message);
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self.slot.try_borrow().as_deref() {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
             _ => std::any::type_name::<P>(),
@@ -269,6 +290,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
     fn completed(&self, me: &Transport, completion: Completion) {
         match completion {
             Completion::Sent { len, done, .. } => self.head.sent(len, done),
+            Completion::ReceivedWith { lost, .. } => self.descriptors_came(me, lost),
             Completion::ReadClosed { .. } => {
                 if self.head.has(flag::NO_READ) {
                     return;
@@ -300,9 +322,15 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 let passed = self.head.pump();
                 self.deliver_passed(me, &passed);
             }
-            After::Held(_) => {
+            After::Descriptor(handle) if self.give_descriptor(me) => {
+                self.head.after(After::Descriptor(handle));
+            }
+            After::Held(handle) => {
                 if self.head.has(flag::PAUSED | flag::CLOSING | flag::LOST) {
                     return;
+                }
+                if self.give_descriptor(me) {
+                    return self.head.after(After::Held(handle));
                 }
                 let held = self.head.take_held();
                 if !held.is_empty() {
@@ -456,6 +484,11 @@ impl<P: Protocol> RawTransport for Stream<P> {
 
     fn option(&self, option: SocketOption) -> io::Result<SocketOption> {
         self.head.option(option)
+    }
+
+    #[cfg(unix)]
+    fn send_descriptor(&self, descriptor: std::os::fd::OwnedFd) -> Result<(), DescriptorError> {
+        self.head.send_descriptor(descriptor)
     }
 
     fn reactor(&self) -> Option<Reactor> {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use marline_core::Addr;
 use marline_core::driver::{Completion, Datagram, DatagramOptions, Handle, Membership, OsError};
@@ -187,7 +187,16 @@ impl<S: Selector> Readiness<S> {
         addr: &Addr,
         options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
-        let (fd, bound) = datagrams(addr, options)?;
+        let (fd, bound, file) = datagrams(addr, options)?;
+        let socket = self.place_datagrams(fd, &bound);
+        if let Some(file) = file {
+            self.unix.keep_file(socket, file);
+        }
+        Ok((socket, bound))
+    }
+
+    /// Takes in a socket that is bound.
+    pub(super) fn place_datagrams(&mut self, fd: OwnedFd, bound: &Addr) -> Handle {
         let is_udp = bound.ip().is_some();
         if is_udp {
             // Where the kernel cannot, they come one by one.
@@ -198,7 +207,7 @@ impl<S: Selector> Readiness<S> {
             entry.marks.set(Marks::ONE_BY_ONE);
         }
         self.touch(socket);
-        Ok((socket, bound))
+        socket
     }
 
     /// Looks at a socket that is ready, again and again until what one call brings is reported.

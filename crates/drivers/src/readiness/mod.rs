@@ -1,15 +1,18 @@
 //! Turns readiness into completions with non-blocking calls, for every driver that is told what is ready: the [`Driver`] itself and the
 //! walk through the events of a wait.
 //!
-//! `stream.rs` receives, sends and connects; `linger.rs` closes; `port.rs` accepts; `datagram.rs` is what it says; `table.rs` holds
-//! sixteen bytes a connection; `selector.rs` is what differs between such drivers.
+//! `stream.rs` receives, sends and connects; `linger.rs` closes; `port.rs` accepts; `unix.rs` passes descriptors; `adopt.rs` takes
+//! sockets over; `datagram.rs` is what it says; `table.rs` holds sixteen bytes a connection; `selector.rs` is what differs between such
+//! drivers.
 
+mod adopt;
 mod datagram;
 mod linger;
 mod port;
 mod selector;
 mod stream;
 mod table;
+mod unix;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -20,9 +23,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use marline_core::driver::{
-    Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Datagram, DatagramOptions,
-    Driver, Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing, Sent, SocketOption,
-    Waker,
+    Adopt, Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Datagram,
+    DatagramOptions, Driver, Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing,
+    Sent, SocketOption, Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -41,6 +44,7 @@ use linger::Lingering;
 use port::Resting;
 use selector::token;
 use table::{Armed, Kind, Marks, Outputs, Table};
+use unix::Beside;
 
 /// A driver over a [`Selector`].
 pub(crate) struct Readiness<S> {
@@ -64,6 +68,7 @@ pub(crate) struct Readiness<S> {
     /// The peer of the connection accepted last: saves a system call.
     accepted_from: Option<(Handle, SocketAddr)>,
     datagrams: Datagrams,
+    unix: Beside,
     background: Background,
 }
 
@@ -89,6 +94,7 @@ impl<S: Selector> Readiness<S> {
             reserve: Some(port::reserve()?),
             accepted_from: None,
             datagrams: Datagrams::new(),
+            unix: Beside::default(),
             background,
         })
     }
@@ -184,7 +190,7 @@ impl<S: Selector> Readiness<S> {
         // An event from before its handle was closed: the version tells.
         let kind = self.table.get(handle).map_or(Kind::Free, |entry| entry.kind);
         match kind {
-            Kind::Stream => return self.stream_ready(handle, ready, scratch),
+            Kind::Stream | Kind::Unix => return self.stream_ready(handle, ready, scratch),
             // Comes back until its share is used up.
             Kind::Port => return self.accept(handle),
             // Comes back until all that one call has brought is reported.
@@ -197,7 +203,7 @@ impl<S: Selector> Readiness<S> {
                 self.discard(handle, scratch);
                 None
             }
-            Kind::Free | Kind::Stream | Kind::Port | Kind::Datagram => None,
+            Kind::Free | Kind::Stream | Kind::Unix | Kind::Port | Kind::Datagram => None,
         }
     }
 
@@ -223,10 +229,8 @@ impl<S: Selector> Readiness<S> {
 
     /// Whether the driver has something to do by itself at some moment.
     fn errands(&self) -> Option<Time> {
-        match (self.lingering.first(), self.resting.first()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        let errands = [self.lingering.first(), self.resting.first(), self.unix.first()];
+        errands.into_iter().flatten().min()
     }
 
     /// Marks an entry as failed and says so, once.
@@ -256,9 +260,16 @@ impl<S: Selector> Readiness<S> {
             Kind::Stream => {
                 self.outputs.take(entry.side);
             }
+            Kind::Unix => {
+                self.outputs.take(entry.side);
+                self.unix.forget(handle);
+            }
             Kind::Lingering => self.lingering.one_less(),
-            Kind::Datagram => self.datagrams.forget(handle),
-            _ => {}
+            Kind::Datagram => {
+                self.datagrams.forget(handle);
+                self.unix.forget(handle);
+            }
+            _ => self.unix.forget(handle),
         }
         self.table.remove(handle);
     }
@@ -270,8 +281,13 @@ impl<S: Selector> Driver for Readiness<S> {
     }
 
     fn supports(&self, capability: Capability) -> bool {
-        use Capability::{Datagrams, Multicast, Resolve, Signals, Work};
-        matches!(capability, Datagrams | Multicast | Resolve | Work | Signals)
+        use Capability::{
+            Adopt, Datagrams, Multicast, PassDescriptors, Resolve, Signals, Unix, Work,
+        };
+        matches!(
+            capability,
+            Datagrams | Multicast | Resolve | Work | Signals | Unix | Adopt | PassDescriptors
+        )
     }
 
     fn now(&mut self) -> Time {
@@ -311,6 +327,7 @@ impl<S: Selector> Driver for Readiness<S> {
             let now = monotonic();
             self.end_lingering(now);
             self.wake_ports(now);
+            self.knock_again(now);
         }
         Ok(())
     }
@@ -482,6 +499,22 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn watch_signal(&mut self, number: i32, on: bool) -> Result<(), OsError> {
         self.background.watch_signal(number, on)
+    }
+
+    fn adopt(
+        &mut self,
+        descriptor: OwnedFd,
+        what: Adopt,
+    ) -> Result<(Handle, Addr), (OsError, OwnedFd)> {
+        self.take_over(descriptor, what)
+    }
+
+    fn send_descriptor(&mut self, conn: Handle, descriptor: OwnedFd) -> Result<(), OsError> {
+        self.pass(conn, descriptor)
+    }
+
+    fn take_descriptor(&mut self, conn: Handle) -> Option<OwnedFd> {
+        self.take_passed(conn)
     }
 
     fn deadline(&self) -> Option<Time> {

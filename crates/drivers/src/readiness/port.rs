@@ -3,6 +3,7 @@
 //! A client for which there is no descriptor would stay in the queue and make every wait return at once. So one descriptor is kept in
 //! reserve: it is given up for a moment, the client accepted and closed. If even that fails the port rests for a while.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ impl<S: Selector> Readiness<S> {
         addr: &Addr,
         options: &ListenOptions,
     ) -> Result<(Handle, Addr), OsError> {
+        if let Addr::Unix(path) = addr {
+            return self.open_unix_port(path, options);
+        }
         let (socket, bound) = listening(addr, options)?;
         let port = self.table.insert(socket, Kind::Port, Interest::READ);
         self.touch(port);
@@ -55,10 +59,12 @@ impl<S: Selector> Readiness<S> {
         match acceptfrom_with(entry.fd()?, FLAGS) {
             Ok((socket, peer)) => {
                 entry.marks.unset(Marks::REFUSING);
-                let conn = self.table.insert(socket, Kind::Stream, Interest::NONE);
+                // What has no IP address is a UNIX stream.
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                let kind = if peer.is_some() { Kind::Stream } else { Kind::Unix };
+                let conn = self.table.insert(socket, kind, Interest::NONE);
                 self.touch(conn);
-                self.accepted_from =
-                    peer.and_then(|peer| peer.try_into().ok()).map(|peer| (conn, peer));
+                self.accepted_from = peer.map(|peer| (conn, peer));
                 Some(Completion::Accepted { port, conn })
             }
             Err(errno) => self.not_accepted(port, errno),

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Port,
     Connecting,
     Stream,
+    /// A UNIX stream: what comes and goes on it may carry descriptors.
+    Unix,
     Datagram,
     /// A stream that the reactor has closed and whose last bytes are still on their way.
     Lingering,
@@ -80,7 +82,7 @@ impl Marks {
     pub(super) const HUNG_UP: Self = Self(16);
     /// A port that could not accept; the reactor knows. Until it can again.
     pub(super) const REFUSING: Self = Self(32);
-    /// A port that will be tried again after a while.
+    /// A port, or an attempt to connect, that will be tried again after a while.
     pub(super) const RESTING: Self = Self(64);
 
     pub(super) const fn any(self, of: Self) -> bool {
@@ -156,13 +158,18 @@ impl Table {
         self.get_mut(handle).filter(|entry| !matches!(entry.kind, Kind::Free | Kind::Lingering))
     }
 
-    /// The entry of a connection that stands.
+    /// The entry of a TCP connection that stands.
     #[inline]
     pub(super) fn stream(&mut self, handle: Handle) -> Option<&mut Entry> {
         match self.get_mut(handle) {
             Some(entry) if entry.kind == Kind::Stream => Some(entry),
             _ => None,
         }
+    }
+
+    /// The entry of a connection that stands, of whatever kind.
+    pub(super) fn conn(&mut self, handle: Handle) -> Option<&mut Entry> {
+        self.get_mut(handle).filter(|entry| matches!(entry.kind, Kind::Stream | Kind::Unix))
     }
 
     /// What is at an index now.
@@ -216,12 +223,12 @@ impl Entry {
         }
         match self.kind {
             Kind::Free => Armed::NO,
+            Kind::Port | Kind::Connecting if marks.any(Marks::RESTING) => Armed::NO,
             Kind::Connecting => Armed::with(Interest::WRITE),
             Kind::Lingering => Armed::with(Interest::READ),
-            Kind::Port if marks.any(Marks::RESTING) => Armed::NO,
             Kind::Port | Kind::Datagram => Armed::with(self.want),
-            Kind::Stream if !marks.any(Marks::ENDED) => Armed::with(self.want),
-            Kind::Stream => Armed::with(self.want.without(Interest::READ)),
+            Kind::Stream | Kind::Unix if !marks.any(Marks::ENDED) => Armed::with(self.want),
+            Kind::Stream | Kind::Unix => Armed::with(self.want.without(Interest::READ)),
         }
     }
 }

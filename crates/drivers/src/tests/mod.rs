@@ -1,7 +1,7 @@
 //! Each rule of the driver contract, asked of every driver in the table through the trait, with std's sockets as peers.
 //!
 //! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `beside.rs` about jobs, signals and the waker, `time.rs`
-//! about waiting; here is what they share.
+//! about waiting, `unix.rs` about descriptors that are passed; here is what they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
@@ -11,6 +11,7 @@ mod datagrams;
 mod ports;
 mod streams;
 mod time;
+mod unix;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

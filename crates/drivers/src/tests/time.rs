@@ -110,9 +110,12 @@ fn a_capability_that_is_not_there_is_not_claimed() {
         let expected = [
             Capability::Datagrams,
             Capability::Multicast,
+            Capability::Unix,
+            Capability::Adopt,
             Capability::Resolve,
             Capability::Work,
             Capability::Signals,
+            Capability::PassDescriptors,
         ];
         assert_eq!(there, expected);
     });

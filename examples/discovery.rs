@@ -46,12 +46,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Several on one host share the port; each gets what is sent to the group.
         let options = DatagramOptions { reuse_address: true, ..DatagramOptions::default() };
         let socket = reactor.listen_udp_with((all, port), Service { name }, options)?;
-        socket.join_group(GROUP.into(), interface)?;
+        socket.join_group(GROUP, interface)?;
         println!("serving on {}", socket.local_addr());
     } else {
         let socket = reactor.listen_udp((all, 0), Seeker)?;
         socket.set_multicast_interface(interface)?;
-        socket.send_to(QUESTION, (GROUP.into(), port))?;
+        socket.send_to(QUESTION, (GROUP, port))?;
         reactor.call_later(Duration::from_millis(500), |reactor| {
             // Nobody else stops it.
             let _ = reactor.stop();
@@ -60,5 +60,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(reactor.run()?)
 }
 
-const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 42, 99);
+const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 42, 99));
 const QUESTION: &[u8] = b"who is there?";

@@ -10,13 +10,14 @@ use marline_core::{Addr, CloseReason, Reactor};
 use crate::streams::kit::turn_until;
 
 type Hook = Box<dyn FnMut(&DatagramTransport, &[u8], &Addr)>;
+type EndHook = Box<dyn FnMut(&DatagramTransport)>;
 
 /// A protocol that tapes what it is told, and then does what the check wants.
 #[derive(Default)]
 pub(crate) struct Ear {
     tape: Tape,
     hook: Option<Hook>,
-    on_stopped: Option<Box<dyn FnMut(&DatagramTransport)>>,
+    on_stopped: Option<EndHook>,
     /// Something for `with` to change.
     pub(crate) number: u32,
 }

@@ -9,3 +9,4 @@ mod kit;
 mod private_network;
 mod refusals;
 mod unix;
+mod world;

@@ -89,7 +89,7 @@ impl Inbox {
     pub(crate) fn message(&self, slot: usize) -> Option<Message> {
         let header = self.headers.get(slot).filter(|_| slot < self.used)?;
         let len = header.msg_len as usize;
-        let has_control = header.msg_hdr.msg_controllen as usize >= CONTROL_SEGMENT;
+        let has_control = header.msg_hdr.msg_controllen > 0;
         let segment =
             if has_control { self.controls.get(slot).and_then(Control::segment) } else { None };
         let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
@@ -510,9 +510,8 @@ const SEGMENTS: usize = 64;
 const LONGEST_RUN: usize = 65_507;
 /// Longer datagrams gain nothing by it, for hardly a network carries them whole.
 const LONGEST_SEGMENT: usize = 32_768;
-/// Where the data of a control message begins, and how long one with a segment's length is.
+/// Where the data of a control message begins.
 const HEADER: usize = size_of::<libc::cmsghdr>();
-const CONTROL_SEGMENT: usize = HEADER + size_of::<libc::c_int>();
 /// Where the path begins.
 const PATH: usize = offset_of!(libc::sockaddr_un, sun_path);
 
@@ -572,7 +571,7 @@ mod tests {
             (&[5, 5, 0], 2),
             (&[32_768, 32_739], 1),
             (&[32_769, 5], 1),
-            (&[32_753, 32_753], 1),
+            (&[32_754, 32_754], 1),
             (&[32_700, 32_700], 2),
             (&[21_835, 21_835, 21_835, 21_835], 3),
             (&[21_836, 21_836, 21_836], 2),

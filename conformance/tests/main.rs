@@ -4,6 +4,8 @@
 
 // Abort, and what may follow it.
 mod abort;
+// Datagram sockets: batches, groups, refusals, UNIX sockets.
+mod datagrams;
 // Resets, panics, refusals, lack of descriptors: nothing leaks, every protocol hears its end once.
 mod faults;
 // Framings and small protocols, on every driver and against peers that are not ours.

@@ -202,3 +202,33 @@ fn sim_trace_depends_on_the_seed_alone() {
     assert_eq!(run("sim_trace", &["1"]).stdout, run("sim_trace", &["1"]).stdout);
     assert_ne!(run("sim_trace", &["1"]).stdout, run("sim_trace", &["2"]).stdout);
 }
+
+#[test]
+fn udp_time_tells_the_time_and_asks_again_until_somebody_answers() {
+    let server = Server::start("udp_time", &["serve", "127.0.0.1:0"], &[]);
+    let output = run("udp_time", &["ask", &server.addr]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let seconds: u64 = text.split(' ').next().unwrap().parse().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let theirs = seconds.wrapping_sub(2_208_988_800);
+    assert!(now.abs_diff(theirs) < 60, "{text}");
+    let addr = server.addr.clone();
+    drop(server);
+    let output = Command::new(program("udp_time")).args(["ask", &addr]).output().unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.matches("nobody there yet").count(), 3, "{text}");
+    assert!(text.ends_with("no answer\n"), "{text}");
+}
+
+#[test]
+fn discovery_finds_every_service_in_the_group() {
+    let first = Server::start("discovery", &["serve", "printer", "0", "127.0.0.1"], &[]);
+    let port = first.addr.rsplit(':').next().unwrap().to_owned();
+    let _second = Server::start("discovery", &["serve", "scanner", &port, "127.0.0.1"], &[]);
+    let output = run("discovery", &["ask", &port, "127.0.0.1"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut found: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["printer", "scanner"], "{text}");
+}

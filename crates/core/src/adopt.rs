@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::rc::Rc;
 
+use crate::datagram::{DatagramProtocol, DatagramTransport};
 use crate::driver::{Adopt, Handle, OsError};
 use crate::port::welcome;
 use crate::reactor::after::After;
@@ -55,6 +56,25 @@ impl Reactor {
         let begin = move || welcome(&inner, handle, None, &factory, site);
         self.inner().after(After::Call(Box::new(begin)));
         Ok(())
+    }
+
+    /// Gives a bound datagram socket, UDP or UNIX, a protocol, as `listen_udp` and `listen_unix_datagram` do. The descriptor becomes the
+    /// reactor's, as with [`adopt_port`](Self::adopt_port); closing it leaves other holders of the socket as they are.
+    ///
+    /// A socket that is connected has to be [connected](DatagramTransport::connect) here once more, for the transport to know.
+    ///
+    /// # Errors
+    ///
+    /// [`AdoptError`], synchronously and with the descriptor: nothing was started, and the protocol is dropped.
+    #[track_caller]
+    #[doc(alias = "adoptDatagramPort")]
+    pub fn adopt_datagrams(
+        &self,
+        descriptor: OwnedFd,
+        protocol: impl DatagramProtocol,
+    ) -> Result<DatagramTransport, AdoptError> {
+        let (handle, bound) = self.adopt(descriptor, Adopt::Datagrams)?;
+        Ok(self.place_datagrams(handle, bound, false, protocol, Location::caller()))
     }
 
     /// Hands a descriptor to the driver.

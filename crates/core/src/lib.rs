@@ -42,6 +42,7 @@
 //! | [`driver`] | the contract between the reactor and what waits for the system |
 //! | [`deferred`], [`failure`] | results that are not there yet |
 //! | [`protocol`] | protocols, factories |
+//! | [`datagram`] | datagram sockets and their protocols |
 //! | [`transport`], [`flow`], [`layer`] | connections, back-pressure, what lies between protocol and wire |
 //! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sim`] | the simulated network |
@@ -53,6 +54,7 @@ mod addr;
 mod adopt;
 mod connection;
 mod connector;
+pub mod datagram;
 pub mod deferred;
 mod descriptor;
 mod destination;

@@ -26,6 +26,7 @@
 compile_error!("marline-drivers has drivers for Linux only so far");
 
 mod background;
+mod datagram;
 mod epoll;
 mod names;
 mod probe;

@@ -433,6 +433,9 @@ pub enum Completion {
         len: usize,
         /// How long each is.
         segment: usize,
+        /// Whether the next completion is of the same socket too, unless it stops receiving meanwhile: what is sent in answer can wait for
+        /// what the next ones are answered with, to leave together.
+        more: bool,
     },
     /// The file in flight ends before the bytes asked for, or can no longer be read: the rest is not sent, the connection stands.
     FileFailed {

@@ -17,6 +17,7 @@ use super::source::{Entry, Open, Source};
 use super::task::Tasks;
 use super::work::JobQueue;
 use super::{Call, Reactor};
+use crate::datagram::batch::Batch;
 use crate::driver::{Driver, Handle};
 use crate::rng::Rng;
 use crate::timers::Timers;
@@ -27,6 +28,9 @@ use crate::{CloseReason, Time, Transport};
 const BUFFERS_KEPT: usize = 64;
 /// A larger buffer is not kept.
 const BUFFER_KEPT: usize = 65_536;
+
+/// Batches kept for sockets that have datagrams to send.
+const BATCHES_KEPT: usize = 8;
 
 pub(crate) struct Inner {
     driver: RefCell<Box<dyn Driver>>,
@@ -47,6 +51,8 @@ pub(crate) struct Inner {
     /// What is to be done in the next turn: the bits below.
     waiting: Cell<u8>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Empty ones, for the datagrams of any socket.
+    batches: RefCell<Vec<Batch>>,
     pub(super) calls: RefCell<VecDeque<Call>>,
     pub(crate) timers: RefCell<Timers<Timer>>,
     now: Cell<Option<Time>>,
@@ -111,6 +117,7 @@ impl Inner {
             timer_site: Cell::new(None),
             waiting: Cell::new(0),
             buffers: RefCell::default(),
+            batches: RefCell::default(),
             calls: RefCell::default(),
             timers: RefCell::new(Timers::new()),
             now: Cell::new(None),
@@ -284,6 +291,8 @@ impl Inner {
         for handle in dirty.drain(..) {
             if let Some(transport) = self.stream(handle) {
                 transport.engine(|stream| stream.head().flush());
+            } else if let Entry::Other(source) = self.reported(handle) {
+                source.flush();
             }
         }
         let mut kept = self.dirty.borrow_mut();
@@ -301,6 +310,18 @@ impl Inner {
         if buffers.len() < BUFFERS_KEPT && (1..=BUFFER_KEPT).contains(&buffer.capacity()) {
             buffer.clear();
             buffers.push(buffer);
+        }
+    }
+
+    /// An empty batch for datagrams.
+    pub(crate) fn take_batch(&self) -> Batch {
+        self.batches.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_batch(&self, batch: Batch) {
+        let mut batches = self.batches.borrow_mut();
+        if batches.len() < BATCHES_KEPT && batch.is_small() {
+            batches.push(batch);
         }
     }
 

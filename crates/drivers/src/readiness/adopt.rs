@@ -25,7 +25,10 @@ impl<S: Selector> Readiness<S> {
         };
         let (kind, want) = match what {
             Adopt::Port => (Kind::Port, Interest::READ),
-            Adopt::Datagrams => (Kind::Datagram, Interest::READ),
+            Adopt::Datagrams => {
+                let handle = self.place_datagrams(descriptor, &bound);
+                return Ok((handle, bound));
+            }
             Adopt::Connection if family == AddressFamily::UNIX => (Kind::Unix, Interest::NONE),
             Adopt::Connection => (Kind::Stream, Interest::NONE),
         };

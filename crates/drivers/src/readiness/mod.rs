@@ -25,8 +25,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
 use marline_core::driver::{
-    Adopt, Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions,
-    Driver, Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Adopt, Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Datagram,
+    DatagramOptions, Driver, Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing,
+    Sent, SocketOption, Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -40,6 +41,7 @@ use crate::socket::{fault, local_addr, monotonic, option, peer_addr, set_option}
 pub(crate) use linger::MOST_LINGERING;
 pub(crate) use selector::{Interest, Ready, Selector};
 
+use datagram::Datagrams;
 use linger::Lingering;
 use port::Resting;
 use selector::token;
@@ -67,10 +69,7 @@ pub(crate) struct Readiness<S> {
     reserve: Option<OwnedFd>,
     /// The peer of the connection accepted last: saves a system call.
     accepted_from: Option<(Handle, SocketAddr)>,
-    /// Where the datagram reported last came from.
-    datagram_from: Option<(Handle, SocketAddr)>,
-    /// That datagram.
-    chunk: Vec<u8>,
+    datagrams: Datagrams,
     unix: Beside,
     background: Background,
 }
@@ -96,8 +95,7 @@ impl<S: Selector> Readiness<S> {
             resting: Resting::default(),
             reserve: Some(port::reserve()?),
             accepted_from: None,
-            datagram_from: None,
-            chunk: Vec::new(),
+            datagrams: Datagrams::new(),
             unix: Beside::default(),
             background,
         })
@@ -203,11 +201,12 @@ impl<S: Selector> Readiness<S> {
             // Comes back until its share is used up.
             Kind::Port => return self.accept(handle),
             Kind::Watch => return self.watch_ready(handle, ready),
+            // Comes back until all that one call has brought is reported.
+            Kind::Datagram => return self.datagram_ready(handle, ready),
             _ => self.advance(),
         }
         match kind {
             Kind::Connecting => self.connected(handle),
-            Kind::Datagram => self.datagram_ready(handle, ready),
             Kind::Lingering => {
                 self.discard(handle, scratch);
                 None
@@ -216,6 +215,7 @@ impl<S: Selector> Readiness<S> {
             | Kind::Stream
             | Kind::Unix
             | Kind::Port
+            | Kind::Datagram
             | Kind::Watch
             | Kind::AlwaysReady => None,
         }
@@ -231,6 +231,12 @@ impl<S: Selector> Readiness<S> {
                 Completion::Writable { watch } => self.is_still_wanted(watch, Interest::WRITE),
                 _ => true,
             };
+            if let Completion::Datagrams { socket, .. } = notice {
+                match self.held_again(socket) {
+                    None => continue,
+                    held => return held,
+                }
+            }
             if stands {
                 return Some(notice);
             }
@@ -307,6 +313,10 @@ impl<S: Selector> Readiness<S> {
                 self.unix.forget(handle);
             }
             Kind::Lingering => self.lingering.one_less(),
+            Kind::Datagram => {
+                self.datagrams.forget(handle);
+                self.unix.forget(handle);
+            }
             _ => self.unix.forget(handle),
         }
         if is_shared {
@@ -323,12 +333,14 @@ impl<S: Selector> Driver for Readiness<S> {
 
     fn supports(&self, capability: Capability) -> bool {
         use Capability::{
-            Adopt, Datagrams, PassDescriptors, Resolve, SendFile, Signals, Unix, Watch, Work,
+            Adopt, Datagrams, Multicast, PassDescriptors, Resolve, SendFile, Signals, Unix, Watch,
+            Work,
         };
         matches!(
             capability,
             Adopt
                 | Datagrams
+                | Multicast
                 | PassDescriptors
                 | Resolve
                 | SendFile
@@ -414,6 +426,9 @@ impl<S: Selector> Driver for Readiness<S> {
         if entry.wanted() != entry.armed {
             self.touch(handle);
         }
+        if self.datagrams.minds(handle, on) {
+            self.hold_or_resume(handle, on);
+        }
     }
 
     #[inline]
@@ -481,19 +496,33 @@ impl<S: Selector> Driver for Readiness<S> {
         self.send_one(socket, to, parts)
     }
 
-    fn take_chunk(&mut self, _chunk: u32) -> Vec<u8> {
-        std::mem::take(&mut self.chunk)
+    fn send_datagrams(&mut self, socket: Handle, batch: &[Datagram<'_>]) -> Result<usize, OsError> {
+        self.send_many(socket, batch)
     }
 
-    fn give_back(&mut self, _chunk: u32, buffer: Vec<u8>) {
-        self.chunk = buffer;
+    fn connect_datagram(&mut self, socket: Handle, to: &Addr) -> Result<(), OsError> {
+        self.connect_datagrams(socket, to)
+    }
+
+    fn set_membership(
+        &mut self,
+        socket: Handle,
+        membership: &Membership,
+        joined: bool,
+    ) -> Result<(), OsError> {
+        self.set_group(socket, membership, joined)
+    }
+
+    fn take_chunk(&mut self, chunk: u32) -> Vec<u8> {
+        self.datagrams.take(chunk)
+    }
+
+    fn give_back(&mut self, chunk: u32, buffer: Vec<u8>) {
+        self.datagrams.give_back(chunk, buffer);
     }
 
     fn datagram_source(&mut self, socket: Handle) -> Option<Addr> {
-        match self.datagram_from {
-            Some((from, addr)) if from == socket => Some(Addr::Ip(addr)),
-            _ => None,
-        }
+        self.datagrams.source(socket)
     }
 
     fn resolve(&mut self, id: JobId, name: &str) -> Result<(), OsError> {

@@ -77,6 +77,8 @@ impl Marks {
     pub(super) const DIRTY: Self = Self(1);
     /// The peer's end of the stream was seen.
     pub(super) const ENDED: Self = Self(2);
+    /// A datagram socket whose batches leave one by one, for the kernel does not cut one message into several. Streams' mark is the same.
+    pub(super) const ONE_BY_ONE: Self = Self::SHUT;
     /// Our side of the stream was shut.
     pub(super) const SHUT: Self = Self(4);
     /// It failed; the reactor knows.

@@ -41,6 +41,11 @@ pub(super) struct Beside {
 }
 
 impl Beside {
+    /// Has a file removed when its socket is closed.
+    pub(super) fn keep_file(&mut self, socket: Handle, file: BoundFile) {
+        self.files.insert(socket.index, file);
+    }
+
     /// An entry is about to be closed: what it has beside goes with it.
     pub(super) fn forget(&mut self, handle: Handle) {
         self.outgoing.remove(&handle.index);

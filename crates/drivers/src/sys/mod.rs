@@ -1,6 +1,8 @@
-//! The only unsafe code of the workspace: what runs inside a signal handler, and the bytes of an address (`address.rs`).
+//! The only unsafe code of the workspace: here what runs inside a signal handler, in `address.rs` the bytes of an address, in `datagram.rs` the
+//! system calls for many datagrams.
 
 mod address;
+pub(crate) mod datagram;
 
 use std::io;
 use std::sync::Arc;

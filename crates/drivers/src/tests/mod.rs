@@ -116,7 +116,7 @@ impl Bench {
     /// The next completion, which has to be one datagram of this socket.
     fn datagram(&mut self, from: Handle) -> Vec<u8> {
         match self.next() {
-            Completion::Datagrams { socket, chunk, len, segment } if socket == from => {
+            Completion::Datagrams { socket, chunk, len, segment, .. } if socket == from => {
                 assert_eq!(len, segment, "several datagrams");
                 let bytes = self.driver.take_chunk(chunk);
                 let datagram = bytes[..len].to_vec();

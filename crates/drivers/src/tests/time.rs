@@ -109,6 +109,7 @@ fn a_capability_that_is_not_there_is_not_claimed() {
             Capability::ALL.into_iter().filter(|&one| bench.driver.supports(one)).collect();
         let expected = [
             Capability::Datagrams,
+            Capability::Multicast,
             Capability::Unix,
             Capability::Adopt,
             Capability::Resolve,

@@ -43,11 +43,17 @@ def accept(plan):
 
 
 def loaded(plan, mode, buffer=4096, share=1, **options):
+    """Every server of streams under that load."""
+    return measured_load(plan, plan.peers(), Server, mode, buffer, share, **options)
+
+
+def measured_load(plan, rows, start, mode, buffer=4096, share=1, **options):
+    """Every server of `rows`, started by `start`, under that load."""
     secs, warm = (0.6, 0.3) if plan.quick else (1.5, 0.5)
     arguments = [x for k, v in options.items() for x in (f"--{k}", str(v))]
 
     def measure(peer):
-        with Server(peer, {"ECHO_BUF": str(buffer)}) as server:
+        with start(peer, {"ECHO_BUF": str(buffer)}) as server:
             run = subprocess.run(
                 [LOAD, mode, "--addr", server.address, "--pid", str(server.pid), "--secs", str(secs), "--warm", str(warm), *arguments],
                 capture_output=True, text=True, timeout=60, check=False, preexec_fn=machine.pin(machine.LOAD_CPU),
@@ -59,7 +65,7 @@ def loaded(plan, mode, buffer=4096, share=1, **options):
             raise Failed(f"{result['errors']} wrong or failed replies")
         return result
 
-    return plan.run(plan.peers(), measure, share=share)
+    return plan.run(rows, measure, share=share)
 
 
 def show(title, results, cols):

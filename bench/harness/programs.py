@@ -1,4 +1,4 @@
-"""Suites of programs that measure themselves and print a line of JSON: `timers` and `sim`."""
+"""Suites of programs that measure themselves and print a line of JSON: `timers`, `sim` and `file`."""
 
 import json
 import os
@@ -70,6 +70,26 @@ def sim(plan):
         ("ns each", lambda r: report.median(r, "ns"), ".0f"),
         ("events", lambda r: r[0]["events"], ",d"),
     ], first="world")
+    return results
+
+
+def file(plan):
+    """A file of 256 MiB from the page cache over loopback: processor time of the sending thread."""
+    program = os.path.join(build.UNWIND, "marline-file")
+    anchor, again = "bare read and write", "bare read and write, again"
+    rows = [
+        Program(anchor, (program, "read")),
+        Program(again, (program, "read")),
+        Program("bare sendfile", (program, "sendfile")),
+        Program("marline, write", (program, "write"), own=True),
+        Program("marline, write_owned", (program, "owned"), own=True),
+        Program("marline, send_file", (program, "send_file"), own=True),
+    ]
+    results = measured(plan, rows, (anchor,))
+    report.table("file: 256 MiB over loopback", results, [
+        ("CPU us/MiB", lambda r: report.median(r, "us_per_mib"), ".1f"),
+        ("resident KiB", lambda r: report.median(r, "resident") / 1024, ",.0f"),
+    ], anchor, again, lambda r: r["us_per_mib"], first="way")
     return results
 
 

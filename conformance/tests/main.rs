@@ -4,10 +4,18 @@
 
 // Abort, and what may follow it.
 mod abort;
+// Datagram sockets: batches, groups, refusals, UNIX sockets.
+mod datagrams;
 // Resets, panics, refusals, lack of descriptors: nothing leaks, every protocol hears its end once.
 mod faults;
+// Framings and small protocols, on every driver and against peers that are not ours.
+mod framings;
+// Files and buffers that are sent without being copied.
+mod sending;
 // Start, stop, crash, triggers, signals.
 mod life_cycle;
+// What is logged, and whose line it is.
+mod logging;
 // Random programs against the promises: every public call from inside every kind of callback.
 mod invariants;
 // A recording of a run replays without a network.
@@ -22,5 +30,9 @@ mod stalls;
 mod streams;
 // Other threads and workers.
 mod threads;
+// UNIX streams, descriptors passed over them, sockets that somebody else has opened.
+mod unix;
 // Timers and the clock.
 mod time;
+// Descriptors that belong to somebody else: pipes, eventfds, sockets, regular files.
+mod watching;

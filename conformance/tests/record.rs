@@ -14,6 +14,7 @@ use marline_core::driver::{
     Capability, Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, ListenOptions,
     OsError, Outgoing, Sent, SocketOption, Waker,
 };
+use marline_core::testing::CapturedLog;
 use marline_core::{Addr, CloseReason, Protocol, Reactor, Time, Transport};
 
 /// One answer of a driver.
@@ -73,6 +74,11 @@ impl Driver for Record {
         let wall = self.driver.wall_clock();
         self.keep(Answer::Wall(wall));
         wall
+    }
+
+    /// The one answer that is not kept.
+    fn log_clock(&mut self) -> SystemTime {
+        self.driver.log_clock()
     }
 
     fn seed(&mut self) -> [u8; 32] {
@@ -355,6 +361,8 @@ on_every_driver!(a_recorded_run_replays_without_a_network, |ground| {
     assert!(diary.borrow().len() > 20, "{:?}", diary.borrow());
     let written = std::mem::take(&mut log.borrow_mut().wrote);
 
+    // What is logged, and that it has a time, is no input: the run was recorded without a log, and is replayed with one.
+    let captured = CapturedLog::start();
     let (again, wrote) = (Diary::default(), Rc::default());
     let reactor = Reactor::new(Replay { log: Rc::clone(&log), wrote: Rc::clone(&wrote) });
     program(&reactor, &again);
@@ -363,6 +371,7 @@ on_every_driver!(a_recorded_run_replays_without_a_network, |ground| {
     assert_eq!(*diary.borrow(), *again.borrow());
     assert_eq!(written, *wrote.borrow());
     assert!(log.borrow().answers.is_empty(), "{} answers unasked", log.borrow().answers.len());
+    assert!(captured.events().iter().any(|event| event.name == "port_opened"));
 });
 
 fn driver_of(ground: Ground) -> Box<dyn Driver> {

@@ -165,6 +165,30 @@ fn proxy_carries_both_directions_and_their_ends() {
 }
 
 #[test]
+fn pass_descriptor_serves_one_port_from_workers_that_come_and_go() {
+    let folder = std::env::temp_dir().join(format!("marline-examples-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("front.socket");
+    let path = path.to_str().unwrap();
+    let front = Server::start("pass_descriptor", &["front", "127.0.0.1:0", path], &[]);
+    let greeted = || {
+        let mut greeting = String::new();
+        front.connect().read_to_string(&mut greeting).unwrap();
+        greeting
+    };
+    let one = Server::start("pass_descriptor", &["worker", path], &[]);
+    assert_eq!(one.addr, front.addr);
+    assert_eq!(greeted(), format!("hello from {}\r\n", one.child.id()));
+    let two = Server::start("pass_descriptor", &["worker", path], &[]);
+    drop(one);
+    for _ in 0..3 {
+        assert_eq!(greeted(), format!("hello from {}\r\n", two.child.id()));
+    }
+    drop((two, front));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn chat_sim_is_the_same_run_for_the_same_seed() {
     let (one, two) = (run("chat_sim", &["7"]), run("chat_sim", &["7"]));
     let said = String::from_utf8(one.stdout).unwrap();
@@ -177,4 +201,34 @@ fn chat_sim_is_the_same_run_for_the_same_seed() {
 fn sim_trace_depends_on_the_seed_alone() {
     assert_eq!(run("sim_trace", &["1"]).stdout, run("sim_trace", &["1"]).stdout);
     assert_ne!(run("sim_trace", &["1"]).stdout, run("sim_trace", &["2"]).stdout);
+}
+
+#[test]
+fn udp_time_tells_the_time_and_asks_again_until_somebody_answers() {
+    let server = Server::start("udp_time", &["serve", "127.0.0.1:0"], &[]);
+    let output = run("udp_time", &["ask", &server.addr]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let seconds: u64 = text.split(' ').next().unwrap().parse().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let theirs = seconds.wrapping_sub(2_208_988_800);
+    assert!(now.abs_diff(theirs) < 60, "{text}");
+    let addr = server.addr.clone();
+    drop(server);
+    let output = Command::new(program("udp_time")).args(["ask", &addr]).output().unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.matches("nobody there yet").count(), 3, "{text}");
+    assert!(text.ends_with("no answer\n"), "{text}");
+}
+
+#[test]
+fn discovery_finds_every_service_in_the_group() {
+    let first = Server::start("discovery", &["serve", "printer", "0", "127.0.0.1"], &[]);
+    let port = first.addr.rsplit(':').next().unwrap().to_owned();
+    let _second = Server::start("discovery", &["serve", "scanner", &port, "127.0.0.1"], &[]);
+    let output = run("discovery", &["ask", &port, "127.0.0.1"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut found: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["printer", "scanner"], "{text}");
 }

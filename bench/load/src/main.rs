@@ -4,9 +4,11 @@
 //!     load accept --addr A:P ...                   connect, one request, one reply, close, again; N at a time
 //!     load idle   --addr A:P ... [--touch 0|1]     opens N connections, prints a line, holds them until its input closes
 //!
+//!     load udp    --addr A:P ...                   datagrams, W under way on each of N sockets; those lost are sent again
+//!
 //! Prints one line of JSON. With `--pid`: the processor time of those processes over exactly the measured span.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,6 +16,9 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 mod accept;
+#[allow(unsafe_code, reason = "many datagrams a call, which rustix does not have")]
+mod batch;
+mod datagrams;
 mod echo;
 mod histogram;
 mod idle;
@@ -25,7 +30,8 @@ fn main() -> ExitCode {
         "echo" => echo::run(&o),
         "accept" => accept::run(&o),
         "idle" => idle::run(&o),
-        other => Err(io::Error::other(format!("{other:?} is none of echo, accept, idle"))),
+        "udp" => datagrams::run(&o),
+        other => Err(io::Error::other(format!("{other:?} is none of echo, accept, idle, udp"))),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,6 +62,8 @@ struct Options {
     sources: u32,
     /// Whether an idle connection has carried one request.
     touch: bool,
+    /// Whether the kernel joins and cuts this side's datagrams.
+    offload: bool,
     /// Processes whose time is taken.
     pids: Vec<u32>,
 }
@@ -64,7 +72,7 @@ impl Options {
     fn parse() -> Result<Self, String> {
         let mut words = std::env::args().skip(1);
         let mut o = Self {
-            mode: words.next().ok_or("echo, accept or idle?")?,
+            mode: words.next().ok_or("echo, accept, idle or udp?")?,
             address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1),
             conns: 50,
             size: 64,
@@ -74,6 +82,7 @@ impl Options {
             rate: 0.0,
             sources: 1,
             touch: true,
+            offload: false,
             pids: Vec::new(),
         };
         while let Some(name) = words.next() {
@@ -89,6 +98,7 @@ impl Options {
                 "--rate" => o.rate = number(&value).ok_or_else(bad)?,
                 "--sources" => o.sources = number(&value).filter(|n| *n > 0).ok_or_else(bad)?,
                 "--touch" => o.touch = number::<u8>(&value).ok_or_else(bad)? != 0,
+                "--offload" => o.offload = number::<u8>(&value).ok_or_else(bad)? != 0,
                 "--pid" => {
                     let pids = value.split(',').map(str::parse).collect::<Result<_, _>>();
                     o.pids = pids.map_err(|_| bad())?;

@@ -11,7 +11,7 @@ use std::process::Command;
 /// In a child process that runs nothing but the test `name` of the module `module`, calls `check`; fails if that fails. `limit` is the most
 /// descriptors the child may have. For what a process has only once: its table of descriptors.
 #[track_caller]
-fn in_child(module: &str, name: &str, limit: Option<u32>, check: impl FnOnce()) {
+pub(crate) fn in_child(module: &str, name: &str, limit: Option<u32>, check: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         return check();
     }
@@ -22,7 +22,7 @@ fn in_child(module: &str, name: &str, limit: Option<u32>, check: impl FnOnce()) 
 }
 
 /// The test binary again, to run that one test.
-fn child(module: &str, name: &str, limit: Option<u32>) -> Command {
+pub(crate) fn child(module: &str, name: &str, limit: Option<u32>) -> Command {
     let module = module.split_once("::").map_or(module, |(_, path)| path);
     let limit = limit.map_or_else(String::new, |limit| format!("ulimit -n {limit}; "));
     let mut command = Command::new("sh");
@@ -37,4 +37,4 @@ fn child(module: &str, name: &str, limit: Option<u32>) -> Command {
 }
 
 /// Set in a child.
-const CHILD: &str = "MARLINE_CONFORMANCE_CHILD";
+pub(crate) const CHILD: &str = "MARLINE_CONFORMANCE_CHILD";

@@ -23,6 +23,15 @@ impl Destination {
         &self.0
     }
 
+    /// The address itself, or the rest of what it may be.
+    #[inline]
+    pub(crate) fn into_addr(self) -> Result<Addr, Self> {
+        match self.0 {
+            Kind::Addr(addr) => Ok(addr),
+            other => Err(Self(other)),
+        }
+    }
+
     /// The address, if it is one and not a name.
     pub fn addr(&self) -> Option<&Addr> {
         match &self.0 {

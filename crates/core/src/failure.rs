@@ -82,6 +82,11 @@ impl Failure {
         self.0.trail().sites()
     }
 
+    /// Returns the name of the error's type.
+    pub fn type_name(&self) -> &'static str {
+        self.0.type_name()
+    }
+
     pub(crate) fn trail(&self) -> &Trail {
         self.0.trail()
     }
@@ -184,6 +189,7 @@ trait Held {
     fn trail(&self) -> &Trail;
     fn trail_mut(&mut self) -> &mut Trail;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
+    fn type_name(&self) -> &'static str;
 }
 
 struct Inner<E> {
@@ -211,6 +217,10 @@ impl<E: Error + 'static> Held for Inner<E> {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+
+    fn type_name(&self) -> &'static str {
+        std::any::type_name::<E>()
     }
 }
 

@@ -42,22 +42,29 @@
 //! | [`driver`] | the contract between the reactor and what waits for the system |
 //! | [`deferred`], [`failure`] | results that are not there yet |
 //! | [`protocol`] | protocols, factories |
+//! | [`datagram`] | datagram sockets and their protocols |
 //! | [`transport`], [`flow`], [`layer`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
 
 mod addr;
+#[cfg(unix)]
+mod adopt;
 mod budget;
 mod connection;
 mod connector;
+pub mod datagram;
 pub mod deferred;
+mod descriptor;
 mod destination;
 pub mod driver;
 mod error;
 pub mod failure;
 pub mod flow;
 pub mod layer;
+pub mod log;
 mod panic;
 mod port;
 pub mod protocol;
@@ -68,8 +75,13 @@ pub mod testing;
 mod time;
 mod timers;
 pub mod transport;
+mod unix;
+#[cfg(unix)]
+mod watch;
 
 pub use addr::Addr;
+#[cfg(unix)]
+pub use adopt::{AdoptCause, AdoptError};
 pub use budget::{Budgets, Scope, Spent, WhenSpent};
 pub use connection::{Connection, Unavailable};
 pub use connector::{AlreadyConnecting, Connector, NotConnecting};
@@ -85,3 +97,5 @@ pub use reactor::{
 pub use rng::Rng;
 pub use time::Time;
 pub use transport::Transport;
+#[cfg(unix)]
+pub use watch::{Watch, Watcher};

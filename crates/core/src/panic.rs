@@ -26,7 +26,7 @@ fn text(payload: Box<dyn Any + Send>) -> Rc<str> {
 /// Calls user code of which nobody but the log waits to hear.
 pub(crate) fn guard_quietly(what: &str, f: impl FnOnce()) {
     if let Err(message) = guard(f) {
-        tracing::error!(target: "marline", callback = what, "callback panicked: {message}");
+        crate::log::engine::call_panicked(what, &message);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Listening: ports, and how an accepted connection gets its protocol.
 
+use std::any::type_name;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
@@ -8,9 +9,9 @@ use std::rc::Rc;
 
 use crate::deferred::{Deferred, Resolver};
 use crate::destination::{Destination, Kind};
-use crate::driver::{Close, Completion, Handle, ListenOptions};
+use crate::driver::{Close, Completion, Handle, ListenOptions, OsError};
 use crate::failure::Failure;
-use crate::layer::Layer;
+use crate::log::engine as log;
 use crate::panic::guard;
 use crate::protocol::Link;
 use crate::reactor::after::After;
@@ -59,16 +60,7 @@ impl Reactor {
                 return Err(ListenError { address: destination.to_string(), source });
             }
         };
-        let port = Rc::new(Listener {
-            inner: Rc::clone(self.inner()),
-            addr,
-            options,
-            bound: RefCell::new(None),
-            paused: Cell::new(false),
-            factory: RefCell::new(factory),
-            stopping: Cell::new(None),
-            site: Location::caller(),
-        });
+        let port = Listener::new(self.inner(), addr, Some(options), factory, Location::caller());
         port.open()?;
         Ok(Port(port))
     }
@@ -102,7 +94,7 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// [`ListenError`].
+    /// [`ListenError`], also once the last handle on its reactor was dropped; for an adopted socket, which is gone, `Unsupported`.
     #[doc(alias = "startListening")]
     pub fn start_listening(&self) -> Result<(), ListenError> {
         Rc::clone(&self.0).start_listening()
@@ -116,6 +108,20 @@ impl Port {
     /// Accepts again.
     pub fn resume(&self) {
         self.0.set_paused(false);
+    }
+
+    /// A port of a handle that listens already.
+    #[cfg(unix)]
+    pub(crate) fn adopted(
+        inner: &Rc<Inner>,
+        handle: Handle,
+        bound: Addr,
+        factory: impl Factory,
+        site: &'static Location<'static>,
+    ) -> Self {
+        let port = Listener::new(inner, bound.clone(), None, factory, site);
+        port.opened(handle, bound);
+        Self(port)
     }
 }
 
@@ -138,7 +144,8 @@ struct Listener<F> {
     inner: Rc<Inner>,
     /// As asked for.
     addr: Addr,
-    options: ListenOptions,
+    /// `None` for a socket that somebody else has opened.
+    options: Option<ListenOptions>,
     bound: RefCell<Option<(Handle, Addr)>>,
     paused: Cell<bool>,
     /// Borrowed while the factory is called, which is only from the loop.
@@ -149,61 +156,102 @@ struct Listener<F> {
 }
 
 impl<F: Factory> Listener<F> {
+    fn new(
+        inner: &Rc<Inner>,
+        addr: Addr,
+        options: Option<ListenOptions>,
+        factory: F,
+        site: &'static Location<'static>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            inner: Rc::clone(inner),
+            addr,
+            options,
+            bound: RefCell::new(None),
+            paused: Cell::new(false),
+            factory: RefCell::new(factory),
+            stopping: Cell::new(None),
+            site,
+        })
+    }
+
     fn open(self: &Rc<Self>) -> Result<(), ListenError> {
-        let opened = self.inner.driver().listen(&self.addr, &self.options);
-        let (handle, bound) = opened.map_err(|error| ListenError {
-            address: self.addr.to_string(),
-            source: error.into(),
+        let error = |source| ListenError { address: self.addr.to_string(), source };
+        if self.inner.is_gone() {
+            // Nobody would turn it, nor close the port.
+            return Err(error(io::Error::other("the reactor is gone")));
+        }
+        let opened = match &self.options {
+            Some(options) => self.inner.driver().listen(&self.addr, options),
+            None => Err(OsError::UNSUPPORTED),
+        };
+        let (handle, bound) = opened.map_err(|os_error| {
+            error(match &self.addr {
+                Addr::Unix(_) => crate::unix::explain(os_error),
+                _ => os_error.into(),
+            })
         })?;
-        tracing::info!(target: "marline", addr = %bound, factory = std::any::type_name::<F>(), "port opened");
+        self.opened(handle, bound);
+        Ok(())
+    }
+
+    fn opened(self: &Rc<Self>, handle: Handle, bound: Addr) {
+        log::port_opened(&bound, type_name::<F>());
         *self.bound.borrow_mut() = Some((handle, bound));
         self.paused.set(false);
         self.inner.insert(handle, Entry::Other(Rc::clone(self) as Rc<dyn Source>));
         // The factory may be in use further down the stack: it hears from the loop.
         let this = Rc::clone(self);
         self.inner.after(After::Call(Box::new(move || this.factory.borrow_mut().start())));
-        Ok(())
     }
 
     fn handle(&self) -> Option<Handle> {
         self.bound.borrow().as_ref().map(|(handle, _)| *handle)
     }
+}
 
-    fn accepted(&self, conn: Handle) {
-        let Some(peer) = self.inner.driver().peer_addr(conn) else {
-            // Gone before it could be asked.
-            return self.inner.driver().close(conn, Close::Reset);
-        };
-        let reactor = Reactor::from_inner(&self.inner);
-        let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
-        let outer = self.inner.beat.begin(Callback::Factory, self.handle());
-        let built = guard(|| self.factory.borrow_mut().build_protocol(&mut link));
-        self.inner.beat.end(outer);
-        match built {
-            Ok(Some(protocol)) => {
-                let Link { peer, layers, .. } = link;
-                establish(&self.inner, conn, peer, layers, protocol, self.site);
-            }
-            Ok(None) => self.inner.driver().close(conn, Close::Graceful),
-            Err(message) => {
-                tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
-                self.inner.driver().close(conn, Close::Reset);
-            }
+/// Gives a connection that came in a protocol from the factory, if that makes one. `port` is where it came in, if at one.
+pub(crate) fn welcome<F: Factory>(
+    inner: &Rc<Inner>,
+    conn: Handle,
+    port: Option<Handle>,
+    factory: &RefCell<F>,
+    site: &'static Location<'static>,
+) {
+    let Some(peer) = inner.driver().peer_addr(conn) else {
+        // Gone before it could be asked.
+        return inner.driver().close(conn, Close::Reset);
+    };
+    let reactor = Reactor::from_inner(inner);
+    let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
+    let outer = inner.beat.begin(Callback::Factory, port);
+    let built = guard(|| factory.borrow_mut().build_protocol(&mut link));
+    inner.beat.end(outer);
+    match built {
+        Ok(Some(protocol)) => made(&place(link, protocol, site)),
+        Ok(None) => inner.driver().close(conn, Close::Graceful),
+        Err(message) => {
+            log::factory_panicked(&link.peer, &message);
+            inner.driver().close(conn, Close::Reset);
         }
     }
 }
 
-/// Gives a connection of the driver's its protocol, and tells it.
-pub(crate) fn establish<P: Protocol>(
-    inner: &Rc<Inner>,
-    conn: Handle,
-    peer: Addr,
-    layers: Vec<Box<dyn Layer>>,
+/// Gives a new connection its protocol, which is to be told before anything else happens.
+pub(crate) fn place<P: Protocol>(
+    link: Link<'_>,
     protocol: P,
     site: &'static Location<'static>,
 ) -> Transport {
-    let transport = place(inner, conn, peer, layers, protocol, site);
-    made(&transport);
+    let Link { reactor, handle, peer, layers } = link;
+    let inner = reactor.inner();
+    let head = Head::new(Rc::clone(inner), handle, peer, site);
+    for layer in layers {
+        head.start_layer(layer, &[]);
+    }
+    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
+    inner.insert(handle, Entry::Stream(transport.clone()));
+    inner.driver().receive(handle, true);
     transport
 }
 
@@ -212,34 +260,17 @@ pub(crate) fn made(transport: &Transport) {
     transport.engine(|stream| stream.made(transport));
 }
 
-/// Gives a connection of the driver's its protocol, which is to be told before anything else happens.
-pub(crate) fn place<P: Protocol>(
-    inner: &Rc<Inner>,
-    conn: Handle,
-    peer: Addr,
-    layers: Vec<Box<dyn Layer>>,
-    protocol: P,
-    site: &'static Location<'static>,
-) -> Transport {
-    let head = Head::new(Rc::clone(inner), conn, peer, site);
-    for layer in layers {
-        head.start_layer(layer, &[]);
-    }
-    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
-    inner.insert(conn, Entry::Stream(transport.clone()));
-    inner.driver().receive(conn, true);
-    transport
-}
-
 impl<F: Factory> Source for Listener<F> {
     fn completed(self: Rc<Self>, completion: Completion) {
         match completion {
-            Completion::Accepted { conn, .. } => self.accepted(conn),
+            Completion::Accepted { conn, .. } => {
+                welcome(&self.inner, conn, self.handle(), &self.factory, self.site);
+            }
             Completion::AcceptFailed { error, .. } => {
-                tracing::warn!(target: "marline", addr = %self.addr, "cannot accept: {error}");
+                log::accept_failed(&self.addr, &error);
             }
             Completion::Failed { error, .. } => {
-                tracing::error!(target: "marline", addr = %self.addr, "port lost: {error}");
+                log::port_lost(&self.addr, &error);
                 self.end(CloseReason::Lost(error));
             }
             _ => {}
@@ -248,11 +279,11 @@ impl<F: Factory> Source for Listener<F> {
 
     fn lost(self: Rc<Self>) {
         let waiting = self.stopping.take().unwrap_or_default();
-        tracing::info!(target: "marline", addr = %self.local_addr(), "port closed");
+        log::port_closed(&self.local_addr(), type_name::<F>());
         let stop = || guard(|| self.factory.borrow_mut().stop());
         let stopped = self.inner.beat.around(Callback::Factory, stop);
         if let Err(message) = &stopped {
-            tracing::error!(target: "marline", "the factory panicked in stop: {message}");
+            log::factory_stop_panicked(type_name::<F>(), message);
         }
         for resolver in waiting {
             match &stopped {
@@ -279,7 +310,7 @@ impl<F: Factory> Source for Listener<F> {
     }
 
     fn type_name(&self) -> Option<&'static str> {
-        Some(std::any::type_name::<F>())
+        Some(type_name::<F>())
     }
 }
 

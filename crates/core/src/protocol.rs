@@ -36,6 +36,17 @@ pub trait Protocol: 'static {
     #[doc(alias = "dataReceived")]
     fn data_received(&mut self, transport: &Transport, data: &[u8]);
 
+    /// A descriptor has come over a UNIX connection: it is yours, and open until you drop it. Called for each, before the
+    /// [`data_received`](Self::data_received) of the bytes that it came with; while reading is paused it is held as they are. By default it is closed, and
+    /// a warning logged.
+    #[cfg(unix)]
+    #[doc(alias = "fileDescriptorReceived")]
+    fn descriptor_received(&mut self, transport: &Transport, descriptor: std::os::fd::OwnedFd) {
+        drop(descriptor);
+        let (protocol, peer) = (std::any::type_name::<Self>(), transport.peer_addr());
+        tracing::warn!(target: "marline", protocol, %peer, "a descriptor came that the protocol does not take: closed");
+    }
+
     /// The peer will send no more (it may still read). By default this side closes as well, after delivering what it wrote: override it to
     /// go on writing; then this side must close when it is done.
     #[doc(alias = "readConnectionLost")]

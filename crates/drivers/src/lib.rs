@@ -27,16 +27,19 @@
 compile_error!("marline-drivers has drivers for Linux only so far");
 
 mod background;
+mod datagram;
 mod epoll;
 mod names;
 mod probe;
 mod readiness;
 mod signals;
 mod socket;
+mod socket_file;
 #[allow(unsafe_code, reason = "the one place for it; each block says why it is sound")]
 mod sys;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod wake;
 mod watchdog;
 mod workers;

@@ -4,9 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use marline_core::driver::{
-    ConnectFault, ConnectOptions, DatagramOptions, ListenOptions, OsError, SocketOption,
-};
+use marline_core::driver::{ConnectFault, ConnectOptions, ListenOptions, OsError, SocketOption};
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
 use rustix::net::{
@@ -14,6 +12,9 @@ use rustix::net::{
     listen, socket_with, sockopt,
 };
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::datagram;
+use crate::unix::addr;
 
 /// Monotonic time of the kernel.
 #[inline]
@@ -65,36 +66,19 @@ pub(crate) fn connecting(to: &Addr, options: &ConnectOptions) -> Result<OwnedFd,
     }
 }
 
-/// A socket for datagrams, and the address it is bound to. `SO_REUSEADDR` is not set: on a datagram socket it would let a second program
-/// take the port over, and there are no old connections for it to help with.
-pub(crate) fn datagrams(
-    addr: &Addr,
-    options: &DatagramOptions,
-) -> Result<(OwnedFd, SocketAddr), OsError> {
-    let addr = ip(addr)?;
-    let socket = open(addr, SocketType::DGRAM).map_err(fault)?;
-    let bound = || -> Result<SocketAddr, Errno> {
-        shared(&socket, addr, options.reuse_port, options.only_v6)?;
-        bind(&socket, &addr)?;
-        getsockname(&socket)?.try_into()
-    };
-    let bound = bound().map_err(fault)?;
-    Ok((socket, bound))
-}
-
 pub(crate) fn local_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
-    getsockname(socket).ok()?.try_into().ok().map(Addr::Ip)
+    addr(getsockname(socket).ok()?)
 }
 
 pub(crate) fn peer_addr(socket: BorrowedFd<'_>) -> Option<Addr> {
-    getpeername(socket).ok()??.try_into().ok().map(Addr::Ip)
+    addr(getpeername(socket).ok()??)
 }
 
 pub(crate) fn set_option(socket: BorrowedFd<'_>, option: SocketOption) -> Result<(), OsError> {
     match option {
         SocketOption::NoDelay(on) => sockopt::set_tcp_nodelay(socket, on).map_err(fault),
         SocketOption::KeepAlive(on) => sockopt::set_socket_keepalive(socket, on).map_err(fault),
-        _ => Err(OsError::UNSUPPORTED),
+        _ => datagram::set_option(socket, option),
     }
 }
 
@@ -109,7 +93,7 @@ pub(crate) fn option(
         SocketOption::KeepAlive(_) => {
             sockopt::socket_keepalive(socket).map(SocketOption::KeepAlive).map_err(fault)
         }
-        _ => Err(OsError::UNSUPPORTED),
+        _ => datagram::option(socket, option),
     }
 }
 
@@ -126,7 +110,7 @@ pub(crate) fn ip(addr: &Addr) -> Result<SocketAddr, OsError> {
     addr.ip().ok_or(OsError::new(ErrorKind::Unsupported))
 }
 
-fn open(addr: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
+pub(crate) fn open(addr: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     let (family, protocol) = match (addr, kind) {
         (SocketAddr::V4(_), SocketType::STREAM) => (AddressFamily::INET, ipproto::TCP),
         (SocketAddr::V6(_), SocketType::STREAM) => (AddressFamily::INET6, ipproto::TCP),
@@ -136,7 +120,7 @@ fn open(addr: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     socket_with(family, kind, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, Some(protocol))
 }
 
-fn shared(
+pub(crate) fn shared(
     socket: &OwnedFd,
     addr: SocketAddr,
     reuse_port: bool,

@@ -17,10 +17,46 @@
 //! # }
 //! ```
 //!
-//! | module | what it frames |
+//! # Framings
+//!
+//! | module | what |
 //! |---|---|
-//! | [`mod@line`] | lines ended by a delimiter, with raw bytes in between |
+//! | [`frame`] | what framings have in common: the codec, the receiver, and what a format is |
+//! | [`netstring`], [`length_prefix`] | frames that say how long they are |
+//! | [`mod@line`] | lines ended by a delimiter, with raw bytes in between; without those, it is one more format of [`frame`] |
+//!
+//! # Small protocols
+//!
+//! One module each, named as in the list of well-known ports: a file where a page is enough, a folder where there is a message to read.
+//!
+//! | module | port | RFC | server | client |
+//! |---|---|---|---|---|
+//! | [`echo`] | 7 | 862 | [`Echo`](echo::Echo) | |
+//! | [`discard`] | 9 | 863 | [`Discard`](discard::Discard) | |
+//! | [`daytime`] | 13 | 867 | [`Daytime`](daytime::Daytime) | [`ask`](daytime::ask) |
+//! | [`qotd`] | 17 | 865 | [`Quote`](qotd::Quote) | [`ask`](qotd::ask) |
+//! | [`chargen`] | 19 | 864 | [`Chargen`](chargen::Chargen) | |
+//! | [`time`] | 37 | 868 | [`TimeServer`](time::TimeServer) | [`ask`](time::ask) |
+//! | [`finger`] | 79 | 1288 | [`server`](finger::server) | [`ask`](finger::ask) |
+//! | [`ident`] | 113 | 1413 | [`server`](ident::server) | [`ask`](ident::ask), [`ask_about`](ident::ask_about) |
+//!
+//! Their clients are an [`inquiry`] each: one question, one answer.
 
 #![forbid(unsafe_code)]
 
+mod carry;
+pub mod chargen;
+mod cut;
+pub mod daytime;
+mod deadline;
+pub mod discard;
+pub mod echo;
+pub mod finger;
+pub mod frame;
+pub mod ident;
+pub mod inquiry;
+pub mod length_prefix;
 pub mod line;
+pub mod netstring;
+pub mod qotd;
+pub mod time;

@@ -1,6 +1,6 @@
 //! A result on its way through a chain: a value, or an error with the links it went through.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::panic::Location;
 
 use super::Deferred;
@@ -44,6 +44,12 @@ impl<E: Fault> Failed<E> {
 
     pub(super) fn born(&self) -> &'static Location<'static> {
         self.born
+    }
+
+    /// The name of the error's type; of the one inside, if it is a [`Failure`].
+    pub(super) fn kind(&self) -> &'static str {
+        let failure = (&self.error as &dyn Any).downcast_ref::<Failure>();
+        failure.map_or_else(type_name::<E>, Failure::type_name)
     }
 
     pub(super) fn trail(&self) -> &Trail {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::interrupt::Fault;
 use super::outcome::Failed;
 use crate::failure::HOPS;
+use crate::log::engine as log;
 use crate::panic::guard;
 
 /// A failure that was dropped with its deferred before anything looked at it.
@@ -91,7 +92,7 @@ pub(super) fn unhandled<E: Fault>(created: &'static Location<'static>, failed: &
             hops: trail.sites().collect(),
             hop_count: trail.total(),
         };
-        tracing::error!(target: "marline::deferred", "unhandled failure: {report}");
+        log::unhandled_failure(&report, failed.kind());
         let hook = HOOK.try_with(|cell| cell.borrow().clone());
         if let Ok(Some(hook)) = hook {
             hook(&report);

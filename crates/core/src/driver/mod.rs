@@ -78,6 +78,12 @@ pub trait Driver {
     /// Wall-clock time, which people may set at will: for dates in messages, never for deadlines.
     fn wall_clock(&mut self) -> SystemTime;
 
+    /// Wall-clock time for lines of the log, and for nothing that a program could act on: how much is logged must not change a run, so this alone is no
+    /// input, and a recording does not keep it. Where time is virtual it is that of [`wall_clock`](Self::wall_clock).
+    fn log_clock(&mut self) -> SystemTime {
+        SystemTime::now()
+    }
+
     /// Entropy for the reactor's random source. The same seed makes the same run in a simulation.
     fn seed(&mut self) -> [u8; 32];
 
@@ -268,8 +274,12 @@ pub trait Driver {
     }
 
     /// Watches a descriptor that belongs to somebody else ([`Capability::Watch`]); this is a duplicate of it, for the driver to keep. Each
-    /// wait reports once what is ready: [`Completion::Readable`], also at the end or on an error, and [`Completion::Writable`]. What
-    /// can be polled by nobody (a regular file) is always ready.
+    /// wait reports once what is wanted and ready: [`Completion::Readable`] and [`Completion::Writable`]. A hang-up or an error is the one that
+    /// is wanted, the first if both are, and ends no wait if neither is. What can be polled by nobody (a regular file) is always ready.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of a descriptor that cannot be watched, synchronously.
     #[cfg(unix)]
     fn watch(
         &mut self,
@@ -279,7 +289,7 @@ pub trait Driver {
         Err(OsError::UNSUPPORTED)
     }
 
-    /// Changes what a watch waits for.
+    /// Changes what a watch waits for, from this call on: what is not wanted any more is not reported, though it was collected.
     fn set_interest(&mut self, _watch: Handle, _interest: Interest) {}
 
     /// Passes a descriptor along with the next byte that is sent ([`Capability::PassDescriptors`]). Several wait together for the same
@@ -401,6 +411,8 @@ pub enum Completion {
         conn: Handle,
         /// How many bytes; never zero.
         len: usize,
+        /// Whether descriptors were lost that came along: there was no room for them in this process.
+        lost: bool,
     },
     /// The peer will send no more.
     ReadClosed {
@@ -428,6 +440,9 @@ pub enum Completion {
         len: usize,
         /// How long each is.
         segment: usize,
+        /// Whether the next completion is of the same socket too, unless it stops receiving meanwhile: what is sent in answer can wait for
+        /// what the next ones are answered with, to leave together.
+        more: bool,
     },
     /// The file in flight ends before the bytes asked for, or can no longer be read: the rest is not sent, the connection stands.
     FileFailed {

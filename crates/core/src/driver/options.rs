@@ -39,10 +39,13 @@ impl Default for ListenOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketFile {
     /// The mode of the file, `0o660` say: who may write to it may connect. `None` leaves it to the umask. From the beginning nobody
-    /// may connect who may not in the end.
+    /// may connect who may not in the end. Permissions alone: more than `0o777` is an error.
     pub mode: Option<u32>,
     /// Whether a lock, the file `PATH.lock`, tells a socket in use from one left behind by a program that was killed: who holds the lock
     /// removes a socket left behind, and nobody listens on a path whose lock is held. Without it, a file left behind is an error. On.
+    ///
+    /// A crash leaves both files behind; the next start cleans up. Only a dead socket is ever removed: no file of another kind, and no socket
+    /// that somebody listens on without a lock.
     #[doc(alias = "wantPID")]
     pub lock: bool,
 }

@@ -111,6 +111,17 @@ pub struct Interest {
     pub write: bool,
 }
 
+impl Interest {
+    /// Nothing: no report.
+    pub const NONE: Self = Self { read: false, write: false };
+    /// When it can be read.
+    pub const READ: Self = Self { read: true, write: false };
+    /// When it can be written.
+    pub const WRITE: Self = Self { read: false, write: true };
+    /// Both.
+    pub const BOTH: Self = Self { read: true, write: true };
+}
+
 /// A child process to be started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessRequest {

@@ -20,10 +20,14 @@ pub enum After {
     Call(Box<dyn FnOnce()>),
     /// A connection goes on closing.
     Finish(Handle),
+    /// A connection's output leaves.
+    Flush(Handle),
     /// A connection's output passes its layers.
     Pump(Handle),
     /// Held bytes are delivered.
     Held(Handle),
+    /// The next descriptor that came with bytes is delivered.
+    Descriptor(Handle),
     /// Another protocol takes over.
     Upgrade(Handle, Box<dyn AnyProtocol>),
     /// A producer is paused or resumed.
@@ -48,8 +52,10 @@ impl After {
     fn handle(&self) -> Option<Handle> {
         match self {
             Self::Finish(handle)
+            | Self::Flush(handle)
             | Self::Pump(handle)
             | Self::Held(handle)
+            | Self::Descriptor(handle)
             | Self::Upgrade(handle, _)
             | Self::Producer(handle, _)
             | Self::Writable(handle) => Some(*handle),
@@ -73,9 +79,16 @@ impl Inner {
     /// The same after a callback that `lent` was lent to.
     #[inline(always)]
     pub(super) fn settle_lent(&self, lent: &[u8]) {
-        self.flush_quick(lent);
-        if self.todo.get() != 0 {
-            self.settle_all(lent);
+        match self.todo.get() {
+            0 => {}
+            // Nearly all there ever is: then nothing is left to look for.
+            Self::QUICK => {
+                self.todo.set(0);
+                if !self.send_quick(lent) {
+                    self.settle_all(lent);
+                }
+            }
+            _ => self.settle_all(lent),
         }
     }
 

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::after::After;
 use super::beat::Beat;
+use super::current::Entered;
 use super::incident::Incidents;
 use super::lifecycle::Lifecycle;
 use super::remote::Shared;
@@ -17,6 +19,7 @@ use super::task::Tasks;
 use super::work::JobQueue;
 use super::{Call, Reactor};
 use crate::budget::Budget;
+use crate::datagram::batch::Batch;
 use crate::driver::{Driver, Handle};
 use crate::rng::Rng;
 use crate::timers::Timers;
@@ -27,6 +30,9 @@ use crate::{CloseReason, Time, Transport};
 const BUFFERS_KEPT: usize = 64;
 /// A larger buffer is not kept.
 const BUFFER_KEPT: usize = 65_536;
+
+/// Batches kept for sockets that have datagrams to send.
+const BATCHES_KEPT: usize = 8;
 
 pub(crate) struct Inner {
     driver: RefCell<Box<dyn Driver>>,
@@ -49,6 +55,8 @@ pub(crate) struct Inner {
     /// What is to be done in the next turn: the bits below.
     waiting: Cell<u8>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Empty ones, for the datagrams of any socket.
+    batches: RefCell<Vec<Batch>>,
     pub(super) calls: RefCell<VecDeque<Call>>,
     pub(crate) timers: RefCell<Timers<Timer>>,
     now: Cell<Option<Time>>,
@@ -115,6 +123,7 @@ impl Inner {
             budget: Budget::default(),
             waiting: Cell::new(0),
             buffers: RefCell::default(),
+            batches: RefCell::default(),
             calls: RefCell::default(),
             timers: RefCell::new(Timers::new()),
             now: Cell::new(None),
@@ -150,6 +159,11 @@ impl Inner {
         let now = self.driver().now();
         self.now.set(Some(now));
         now
+    }
+
+    /// The time for a line of the log; `None` if the driver is in use, which may be what logs.
+    pub(crate) fn log_clock(&self) -> Option<SystemTime> {
+        Some(self.driver.try_borrow_mut().ok()?.log_clock())
     }
 
     /// Time may have passed: the next who asks reads the clock.
@@ -203,7 +217,8 @@ impl Inner {
     /// The stream of a handle that the driver has just reported, which cannot be stale.
     #[inline]
     pub(super) fn reported_stream(&self, handle: Handle) -> Option<Transport> {
-        match self.table.borrow().get(handle.index as usize) {
+        // Borrowed mutably, for that takes fewer instructions.
+        match self.table.borrow_mut().get(handle.index as usize) {
             Some(Entry::Stream(transport)) => Some(transport.clone()),
             _ => None,
         }
@@ -238,6 +253,17 @@ impl Inner {
             _ => None,
         };
         table.iter().filter_map(stream).collect()
+    }
+
+    /// What has a place in the table and is no stream.
+    #[cfg(unix)]
+    pub(crate) fn others(&self) -> Vec<Rc<dyn Source>> {
+        let table = self.table.borrow();
+        let others = table.iter().filter_map(|entry| match entry {
+            Entry::Other(source) => Some(Rc::clone(source)),
+            Entry::Vacant | Entry::Stream(_) => None,
+        });
+        others.collect()
     }
 
     pub(super) fn open(&self) -> Vec<Open> {
@@ -281,6 +307,8 @@ impl Inner {
         for handle in dirty.drain(..) {
             if let Some(transport) = self.stream(handle) {
                 transport.engine(|stream| stream.head().flush());
+            } else if let Entry::Other(source) = self.reported(handle) {
+                source.flush();
             }
         }
         let mut kept = self.dirty.borrow_mut();
@@ -298,6 +326,18 @@ impl Inner {
         if buffers.len() < BUFFERS_KEPT && (1..=BUFFER_KEPT).contains(&buffer.capacity()) {
             buffer.clear();
             buffers.push(buffer);
+        }
+    }
+
+    /// An empty batch for datagrams.
+    pub(crate) fn take_batch(&self) -> Batch {
+        self.batches.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_batch(&self, batch: Batch) {
+        let mut batches = self.batches.borrow_mut();
+        if batches.len() < BATCHES_KEPT && batch.is_small() {
+            batches.push(batch);
         }
     }
 
@@ -362,14 +402,27 @@ impl Inner {
         }
 
         self.inside.set(self.inside.get() + 1);
+        let _entered = Entered::new(self);
         let _leave = Leave(self);
         f()
+    }
+
+    /// Whether the last handle was dropped: everything is closed, or being closed, and nothing is to begin any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.is_gone()
     }
 
     /// Whether there is something to do that no driver will report.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         (self.todo.get() & !Self::TASKS) | self.waiting.get() != 0 || self.shared.is_pending()
+    }
+
+    /// Whether anything is to be called at some time.
+    #[inline]
+    pub(super) fn has_timers(&self) -> bool {
+        // Borrowed mutably, for that takes fewer instructions.
+        !self.timers.borrow_mut().is_empty()
     }
 
     #[inline]

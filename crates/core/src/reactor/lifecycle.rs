@@ -90,7 +90,7 @@ impl<T: 'static, E: Fault> TriggerResult for Deferred<T, E> {
     fn wait(self, done: Box<dyn FnOnce()>) {
         self.done(move |result| {
             if let Err(error) = result {
-                tracing::error!(target: "marline", "a trigger's Deferred failed: {error}");
+                crate::log::engine::trigger_failed(&error);
             }
             done();
         });
@@ -240,7 +240,7 @@ impl Reactor {
             match result {
                 Ok(result) => result.wait(done),
                 Err(message) => {
-                    tracing::error!(target: "marline", ?event, ?phase, "trigger panicked: {message}");
+                    crate::log::engine::trigger_panicked(&event, &phase, &message);
                     done();
                 }
             }
@@ -364,7 +364,8 @@ impl Inner {
             self.lifecycle.set(Stage::Running);
             self.install_signals();
             self.begin_jobs();
-            tracing::debug!(target: "marline", driver = self.driver().name(), "the reactor runs");
+            let driver = self.driver().name();
+            crate::log::engine::reactor_runs(driver);
         }
     }
 

@@ -11,10 +11,12 @@
 //! | `task.rs` | futures |
 //! | `beat.rs`, `stall.rs` | what runs now, and callbacks that run for too long |
 //! | `incident.rs` | incidents and figures |
+//! | `current.rs` | which reactor is the thread's, for the log |
 //! | `source.rs` | what the table of handles holds |
 
 pub(crate) mod after;
 pub(crate) mod beat;
+pub(crate) mod current;
 mod delayed_call;
 mod incident;
 pub(crate) mod inner;

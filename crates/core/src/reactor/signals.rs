@@ -95,7 +95,7 @@ impl Inner {
         for number in [signal::INT, signal::TERM] {
             let watched = self.driver().watch_signal(number, true);
             if let Err(error) = watched {
-                tracing::warn!(target: "marline", number, "cannot watch a signal: {error}");
+                crate::log::engine::signal_refused(number, &error);
             }
         }
     }
@@ -126,7 +126,7 @@ impl Inner {
         let reactor = Reactor::from_inner(self);
         if subscribers.is_empty() && [signal::INT, signal::TERM].contains(&number) {
             self.signals.last.set(Some(number));
-            tracing::info!(target: "marline", number, "stopped by a signal");
+            crate::log::engine::stopped_by_signal(number);
             // A second signal while it stops changes nothing.
             let _ = reactor.stop();
         }

@@ -94,6 +94,9 @@ pub trait Source {
     /// Closes the handle; [`lost`](Self::lost) follows.
     fn end(self: Rc<Self>, reason: CloseReason);
 
+    /// The turn has ended, and it had asked to send then what was written to it ([`Inner::dirty`](super::inner::Inner::dirty)).
+    fn flush(&self) {}
+
     /// For reports of what is open.
     fn describe(&self) -> Open;
 
@@ -101,12 +104,18 @@ pub trait Source {
     fn type_name(&self) -> Option<&'static str> {
         None
     }
+
+    /// The handle, if it is a watched descriptor.
+    #[cfg(unix)]
+    fn as_watch(self: Rc<Self>) -> Option<crate::Watch> {
+        None
+    }
 }
 
 /// Something a reactor holds open, with the place in the source that made it.
 #[derive(Clone)]
 pub struct Open {
-    /// What kind of thing: `connection`, `port`, `connector`, `timer`.
+    /// What kind of thing: `connection`, `port`, `connector`, `datagrams`, `watch`, `timer`.
     pub kind: &'static str,
     /// Which.
     pub what: String,

@@ -127,7 +127,7 @@ impl Inner {
         let over = match &polled {
             Ok(poll) => poll.is_ready(),
             Err(message) => {
-                tracing::error!(target: "marline", "task panicked: {message}");
+                crate::log::engine::task_panicked(message);
                 true
             }
         };

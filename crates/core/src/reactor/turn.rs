@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::beat::Callback;
+use super::current::Entered;
 use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
 use super::{Reactor, Turn};
@@ -61,6 +62,7 @@ impl Reactor {
         if inner.is_inside() {
             return Err(RunError::Nested);
         }
+        let _entered = Entered::new(inner);
         inner.in_turn.set(true);
         let mut scratch = inner.scratch.take();
         let result = loop {
@@ -100,16 +102,14 @@ impl Reactor {
 
     fn turn_with(&self, timeout: Option<Duration>, scratch: &mut [u8]) -> Result<Turn, RunError> {
         let inner = &self.0;
-        if inner.is_busy() {
-            inner.settle();
-            self.run_calls();
-        }
-        self.run_timers();
-        if let Some(turn) = self.stop_if_asked() {
-            return Ok(turn);
-        }
-
-        let until = self.wait_until(timeout);
+        let until = if inner.is_busy() || inner.has_timers() {
+            if let Some(turn) = self.begin_turn() {
+                return Ok(turn);
+            }
+            self.wait_until(timeout, self.next_work())
+        } else {
+            self.wait_until(timeout, None)
+        };
         let waited = inner.driver().wait(until);
         inner.forget_now();
         waited.map_err(RunError::Driver)?;
@@ -126,11 +126,30 @@ impl Reactor {
                 None => break,
             }
         }
+        if inner.is_busy() { Ok(self.end_turn()) } else { Ok(Turn::Continue) }
+    }
+
+    /// What comes before the wait; whether the loop is over.
+    #[inline(never)]
+    fn begin_turn(&self) -> Option<Turn> {
+        let inner = &self.0;
+        if inner.is_busy() {
+            inner.settle();
+            self.run_calls();
+        }
+        self.run_timers();
+        self.stop_if_asked()
+    }
+
+    /// What comes after the completions.
+    #[inline(never)]
+    fn end_turn(&self) -> Turn {
+        let inner = &self.0;
         inner.flush_dirty();
         if inner.is_busy() {
             inner.settle();
         }
-        Ok(self.stop_if_asked().unwrap_or(Turn::Continue))
+        self.stop_if_asked().unwrap_or(Turn::Continue)
     }
 
     /// Whether the loop has ended.
@@ -168,12 +187,14 @@ impl Reactor {
         self.over()
     }
 
-    fn wait_until(&self, timeout: Option<Duration>) -> Option<Time> {
+    /// Until when a turn waits that is to wait `timeout` at most and has work at `wakeup`.
+    #[inline]
+    fn wait_until(&self, timeout: Option<Duration>, wakeup: Option<Time>) -> Option<Time> {
         if timeout == Some(Duration::ZERO) {
             return Some(Time::ZERO);
         }
         let limit = timeout.map(|timeout| self.now() + timeout);
-        match (self.next_work(), limit) {
+        match (wakeup, limit) {
             (Some(wakeup), Some(limit)) => Some(wakeup.min(limit)),
             (wakeup, limit) => wakeup.or(limit),
         }
@@ -200,7 +221,7 @@ impl Reactor {
     /// Timers that are due; those set meanwhile wait for the next turn.
     fn run_timers(&self) {
         let inner = &self.0;
-        if inner.timers.borrow().is_empty() {
+        if !inner.has_timers() {
             return;
         }
         let now = self.now().as_nanos();
@@ -211,7 +232,7 @@ impl Reactor {
             inner.beat.note_site(timer.site);
             let call = || crate::panic::guard(|| (timer.call)(self));
             if let Err(message) = inner.beat.around(Callback::Timer, call) {
-                tracing::error!(target: "marline", site = %timer.site, "timer panicked: {message}");
+                crate::log::engine::timer_panicked(timer.site, &message);
             }
             inner.settle();
         }
@@ -250,11 +271,14 @@ impl Reactor {
             | Completion::Sent { conn, .. }
             | Completion::FileFailed { conn, .. } => self.complete(conn, completion),
             Completion::Failed { handle, .. } => self.complete(handle, completion),
-            Completion::ReceivedWith { conn, len } => {
+            Completion::ReceivedWith { conn, len, .. } => {
                 self.complete(conn, completion);
                 inner.settle();
-                self.received(conn, scratch.get(..len).unwrap_or_default());
-                inner.lend(&[]);
+                // What came along may have ended the connection, and its place be used again.
+                if inner.stream(conn).is_some() {
+                    self.received(conn, scratch.get(..len).unwrap_or_default());
+                    inner.lend(&[]);
+                }
             }
             Completion::Datagrams { socket, .. } | Completion::DatagramFailed { socket, .. } => {
                 self.complete(socket, completion);

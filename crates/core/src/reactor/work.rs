@@ -67,7 +67,7 @@ impl Reactor {
     pub fn call_in_thread(&self, f: impl FnOnce() + Send + 'static) {
         self.defer_to_thread(f).done(|result| {
             if let Err(failure) = result {
-                tracing::error!(target: "marline", "a job on a worker failed: {failure}");
+                crate::log::failure(&failure, "a job on a worker failed");
             }
         });
     }

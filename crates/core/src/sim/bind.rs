@@ -51,15 +51,19 @@ impl Net {
         addr: SocketAddr,
         options: &DatagramOptions,
     ) -> Result<SocketAddr, OsError> {
-        self.check_local(host, addr.ip())?;
+        // A group's address may be bound to: then nothing else arrives.
+        if !addr.ip().is_multicast() {
+            self.check_local(host, addr.ip())?;
+        }
         self.choose_port(host, addr, |net, addr| {
             let sockets = net.hosts[host as usize].packet_ports.get(&addr.port());
             !sockets.into_iter().flatten().filter_map(|key| net.sockets.get(*key)).any(|socket| {
-                !(socket.options.reuse_port && options.reuse_port)
-                    && overlap(
-                        (socket.local.ip(), socket.options.only_v6),
-                        (addr.ip(), options.only_v6),
-                    )
+                let shared = (socket.options.reuse_port && options.reuse_port)
+                    || (socket.options.reuse_address && options.reuse_address);
+                !shared
+                    && socket.local.ip().is_some_and(|bound| {
+                        overlap((bound.ip(), socket.options.only_v6), (addr.ip(), options.only_v6))
+                    })
             })
         })
     }
@@ -85,12 +89,19 @@ impl Net {
         best.get(chosen).copied()
     }
 
-    /// The socket that a datagram to `to` reaches, by the same rule, but of several that share it the first.
-    pub(super) fn packet_socket(&self, host: u32, to: SocketAddr) -> Option<Handle> {
+    /// The socket that a datagram reaches, by the same rule, but one connected to its sender before all others, and of several that share it the
+    /// first.
+    pub(super) fn packet_socket(
+        &self,
+        host: u32,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<Handle> {
         let candidates = self.hosts[host as usize].packet_ports.get(&to.port())?;
         let ranked = candidates.iter().filter_map(|key| {
             let socket = self.sockets.get(*key)?;
-            Some((rank(socket.local.ip(), socket.options.only_v6, to.ip())?, *key))
+            let rank = rank(socket.local.ip()?.ip(), socket.options.only_v6, to.ip())?;
+            socket.hears(from).then_some(((socket.peer.is_none(), rank), *key))
         });
         ranked.min_by_key(|(rank, _)| *rank).map(|(_, key)| key)
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::driver::{
     Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
-    Handle, Job, JobId, ListenOptions, OsError, Outgoing, Sent, SocketOption, Waker,
+    Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing, Sent, SocketOption, Waker,
 };
 use crate::{Addr, Time};
 
@@ -29,7 +29,8 @@ use super::world::World;
 /// to 5 ms after one took them up. Dropping the driver closes everything it has, gracefully.
 ///
 /// `TCP_NODELAY` and keep-alive are kept and change nothing: segments always leave at once, and nobody probes. `SO_REUSEADDR` changes
-/// nothing for a port either, for closed connections leave none occupied.
+/// nothing for a port either, for closed connections leave none occupied. `SO_SNDBUF` of a datagram socket is kept, for datagrams leave at once. A
+/// host has two interfaces, known by any of its addresses: loopback, number 1, and the one to all other hosts, number 2.
 pub struct SimDriver {
     host: Host,
     id: u32,
@@ -101,7 +102,13 @@ impl Driver for SimDriver {
     fn supports(&self, capability: Capability) -> bool {
         matches!(
             capability,
-            Capability::Datagrams | Capability::Resolve | Capability::Work | Capability::Signals
+            Capability::Datagrams
+                | Capability::Multicast
+                | Capability::Unix
+                | Capability::PassDescriptors
+                | Capability::Resolve
+                | Capability::Work
+                | Capability::Signals
         )
     }
 
@@ -114,6 +121,10 @@ impl Driver for SimDriver {
             let start = net.hosts[self.host.id as usize].wall_start;
             start + Duration::from_nanos(net.now.as_nanos())
         })
+    }
+
+    fn log_clock(&mut self) -> SystemTime {
+        self.wall_clock()
     }
 
     fn seed(&mut self) -> [u8; 32] {
@@ -195,21 +206,24 @@ impl Driver for SimDriver {
         self.with(|net| match self.target(net, handle)? {
             Target::End(key, side) => net.conns.get(key).map(|conn| conn.end(side).local.clone()),
             Target::Port(key) => net.ports.get(key).map(|port| port.local.clone()),
-            Target::Socket(key) => net.sockets.get(key).map(|socket| Addr::Ip(socket.local)),
+            Target::Socket(key) => net.sockets.get(key).map(|socket| socket.local.clone()),
         })
     }
 
     fn peer_addr(&mut self, handle: Handle) -> Option<Addr> {
         self.with(|net| match self.target(net, handle)? {
             Target::End(key, side) => net.conns.get(key).map(|conn| conn.end(side).peer.clone()),
-            Target::Port(_) | Target::Socket(_) => None,
+            Target::Socket(key) => net.sockets.get(key).and_then(|socket| socket.peer.clone()),
+            Target::Port(_) => None,
         })
     }
 
     fn set_option(&mut self, handle: Handle, option: SocketOption) -> Result<(), OsError> {
         self.with(|net| {
-            let Some(Target::End(key, side)) = self.target(net, handle) else {
-                return Err(OsError::STALE);
+            let (key, side) = match self.target(net, handle) {
+                Some(Target::End(key, side)) => (key, side),
+                Some(Target::Socket(key)) => return net.set_socket_option(self.id, key, option),
+                _ => return Err(OsError::STALE),
             };
             let end = net.conns.get_mut(key).ok_or(OsError::STALE)?.end_mut(side);
             match option {
@@ -223,8 +237,10 @@ impl Driver for SimDriver {
 
     fn option(&mut self, handle: Handle, option: SocketOption) -> Result<SocketOption, OsError> {
         self.with(|net| {
-            let Some(Target::End(key, side)) = self.target(net, handle) else {
-                return Err(OsError::STALE);
+            let (key, side) = match self.target(net, handle) {
+                Some(Target::End(key, side)) => (key, side),
+                Some(Target::Socket(key)) => return net.socket_option(key, option),
+                _ => return Err(OsError::STALE),
             };
             let end = net.conns.get(key).ok_or(OsError::STALE)?.end(side);
             Ok(match option {
@@ -235,12 +251,51 @@ impl Driver for SimDriver {
         })
     }
 
+    #[cfg(unix)]
+    fn send_descriptor(
+        &mut self,
+        conn: Handle,
+        descriptor: std::os::fd::OwnedFd,
+    ) -> Result<(), OsError> {
+        self.with(|net| match self.target(net, conn) {
+            Some(Target::End(key, side)) => net.pass(key, side, descriptor),
+            _ => Err(OsError::STALE),
+        })
+    }
+
+    #[cfg(unix)]
+    fn take_descriptor(&mut self, conn: Handle) -> Option<std::os::fd::OwnedFd> {
+        self.with(|net| match self.target(net, conn)? {
+            Target::End(key, side) => net.take_passed(key, side),
+            _ => None,
+        })
+    }
+
     fn bind_datagram(
         &mut self,
         addr: &Addr,
         options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         self.with(|net| net.open_socket(self.id, addr, options))
+    }
+
+    fn connect_datagram(&mut self, socket: Handle, to: &Addr) -> Result<(), OsError> {
+        self.with(|net| match self.target(net, socket) {
+            Some(Target::Socket(key)) => net.connect_socket(self.id, key, to),
+            _ => Err(OsError::STALE),
+        })
+    }
+
+    fn set_membership(
+        &mut self,
+        socket: Handle,
+        membership: &Membership,
+        joined: bool,
+    ) -> Result<(), OsError> {
+        self.with(|net| match self.target(net, socket) {
+            Some(Target::Socket(key)) => net.set_group(self.id, key, membership, joined),
+            _ => Err(OsError::STALE),
+        })
     }
 
     fn send_datagram(
@@ -359,7 +414,9 @@ impl Net {
             };
             if let Some(completion) = completion {
                 let bytes = match completion {
-                    Completion::Received { len, .. } => &scratch[..len],
+                    Completion::Received { len, .. } | Completion::ReceivedWith { len, .. } => {
+                        &scratch[..len]
+                    }
                     Completion::Datagrams { .. } => &self.processes[driver as usize].chunk,
                     _ => &[],
                 };

@@ -161,6 +161,8 @@ pub(super) struct HostState {
     pub(super) stream_ports: BTreeMap<u16, Vec<Handle>>,
     pub(super) packet_ports: BTreeMap<u16, Vec<Handle>>,
     pub(super) paths: BTreeMap<PathBuf, Handle>,
+    /// The same for datagram sockets.
+    pub(super) packet_paths: BTreeMap<PathBuf, Handle>,
     /// Ports that outgoing connections come from, and how many.
     pub(super) used_ports: BTreeMap<u16, u32>,
     next_port: u16,
@@ -204,6 +206,7 @@ impl HostState {
             stream_ports: BTreeMap::new(),
             packet_ports: BTreeMap::new(),
             paths: BTreeMap::new(),
+            packet_paths: BTreeMap::new(),
             used_ports: BTreeMap::new(),
             next_port: FIRST_EPHEMERAL,
             wires: Vec::new(),
@@ -248,8 +251,17 @@ impl HostState {
         }
     }
 
-    pub(super) fn forget_socket(&mut self, key: Handle, port: u16) {
-        forget(&mut self.packet_ports, port, key);
+    pub(super) fn forget_socket(&mut self, key: Handle, local: &Addr) {
+        match local {
+            Addr::Ip(addr) => forget(&mut self.packet_ports, addr.port(), key),
+            Addr::Unix(path) => {
+                // One without a name has no entry, and must not take another's.
+                if self.packet_paths.get(path) == Some(&key) {
+                    self.packet_paths.remove(path);
+                }
+            }
+            Addr::Named(_) => {}
+        }
     }
 }
 

@@ -206,6 +206,7 @@ impl Net {
             Event::GiveUp(conn, side) => self.give_up(conn, side),
             Event::ReadAgain(conn, side) => self.notify(conn, side),
             Event::Packet(packet) => self.packet_lands(packet),
+            Event::PacketRefused(socket) => self.refusal_lands(socket),
             Event::Answer(job) => self.answer_arrives(job),
             Event::Deadline(driver) => self.rouse(driver),
         }

@@ -23,6 +23,8 @@ pub(super) enum Event {
     ReadAgain(Handle, Side),
     /// A datagram reaches its destination.
     Packet(Handle),
+    /// A connected socket hears that nobody listens where it sent to.
+    PacketRefused(Handle),
     /// A job is done.
     Answer(Handle),
     /// A reactor has a deadline; the number is the driver's.

@@ -80,6 +80,7 @@ fn words(completion: &Completion) -> (u8, u32, u32, u64) {
         }
         Completion::Answered { id } => (10, 0, 0, id.0),
         Completion::Signal { number } => (11, number as u32, 0, 0),
+        Completion::ReceivedWith { conn, len, .. } => (12, conn.index, conn.version, len as u64),
         // The simulated network reports nothing else.
         _ => (0, 0, 0, 0),
     }

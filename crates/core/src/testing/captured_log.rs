@@ -1,16 +1,19 @@
 //! Log events of one thread, captured for a test: errors that nobody asked for fail it.
 
+use std::any::type_name;
+use std::error::Error;
 use std::fmt::{self, Debug, Write};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::{DefaultGuard, Interest, Subscriber, set_default};
-use tracing::{Dispatch, Event, Level, Metadata};
+use tracing::{Dispatch, Level, Metadata};
+
+use crate::log::Event;
 
 /// Captures the log events of this thread, of all levels, as long as it lives. What other threads log, tests that run beside this one included,
 /// goes its usual way.
@@ -36,28 +39,15 @@ use tracing::{Dispatch, Event, Level, Metadata};
 /// let errors = log.take_errors();
 /// assert_eq!(errors.len(), 1);
 /// assert!(errors[0].message.contains("not polite"));
-/// assert_eq!(errors[0].field("callback"), Some("data_received"));
+/// assert_eq!(errors[0].field("callback").as_deref(), Some("data_received"));
 /// # let _ = peer.reason();
 /// ```
 #[doc(alias = "EventLoggingObserver")]
 pub struct CapturedLog {
-    events: Arc<Mutex<Vec<LogEvent>>>,
+    events: Arc<Mutex<Vec<Event>>>,
     /// Set for this thread, which this object therefore must not leave.
     _guard: DefaultGuard,
     _here: PhantomData<Rc<()>>,
-}
-
-/// One captured log event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogEvent {
-    /// How bad it is.
-    pub level: Level,
-    /// Where it comes from, such as `marline`.
-    pub target: String,
-    /// Its text.
-    pub message: String,
-    /// Its other fields, by name, in their order.
-    pub fields: Vec<(&'static str, String)>,
 }
 
 impl CapturedLog {
@@ -68,34 +58,55 @@ impl CapturedLog {
         // have "never" for an answer, whatever threads do at the same time.
         static KEEN: OnceLock<Dispatch> = OnceLock::new();
         KEEN.get_or_init(|| Dispatch::new(Capture::new(Arc::default())));
-        let events = Arc::<Mutex<Vec<LogEvent>>>::default();
+        let events = Arc::<Mutex<Vec<Event>>>::default();
         let capture = Capture::new(Arc::clone(&events));
         Self { events, _guard: set_default(capture), _here: PhantomData }
     }
 
     /// All that was captured and not taken.
-    pub fn events(&self) -> Vec<LogEvent> {
+    pub fn events(&self) -> Vec<Event> {
         self.lock().clone()
     }
 
     /// The errors among them.
-    pub fn errors(&self) -> Vec<LogEvent> {
+    pub fn errors(&self) -> Vec<Event> {
         self.lock().iter().filter(|event| event.level == Level::ERROR).cloned().collect()
     }
 
     /// Takes the events of a level.
-    pub fn take(&self, level: Level) -> Vec<LogEvent> {
+    pub fn take(&self, level: Level) -> Vec<Event> {
         self.take_where(|event| event.level == level)
     }
 
     /// Takes the errors: the test has expected them.
     #[doc(alias = "flushLoggedErrors")]
-    pub fn take_errors(&self) -> Vec<LogEvent> {
+    pub fn take_errors(&self) -> Vec<Event> {
         self.take(Level::ERROR)
     }
 
+    /// Takes the errors that tell of a [`Failure`](crate::failure::Failure) of this type: failures nobody looked at, and those given to
+    /// [`log::failure`](crate::log::failure).
+    ///
+    /// ```
+    /// use marline_core::deferred::Deferred;
+    /// use marline_core::failure::Failure;
+    /// use marline_core::testing::CapturedLog;
+    ///
+    /// let log = CapturedLog::start();
+    /// drop(Deferred::<()>::failed(Failure::from(std::io::Error::other("disk"))));
+    /// assert_eq!(log.flush_errors::<std::fmt::Error>(), []);
+    /// assert_eq!(log.flush_errors::<std::io::Error>().len(), 1); // else the test would fail
+    /// ```
+    #[doc(alias = "flushLoggedErrors")]
+    pub fn flush_errors<E: Error + 'static>(&self) -> Vec<Event> {
+        let kind = type_name::<E>();
+        self.take_where(|event| {
+            event.level == Level::ERROR && event.field("kind").as_deref() == Some(kind)
+        })
+    }
+
     /// Takes the events that `wanted` says yes to.
-    pub fn take_where(&self, mut wanted: impl FnMut(&LogEvent) -> bool) -> Vec<LogEvent> {
+    pub fn take_where(&self, mut wanted: impl FnMut(&Event) -> bool) -> Vec<Event> {
         // The user's function is called outside the lock: it may log.
         let all = std::mem::take(&mut *self.lock());
         let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|event| wanted(event));
@@ -114,7 +125,7 @@ impl CapturedLog {
         assert!(errors.is_empty(), "{}", complaint(&errors));
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<LogEvent>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
         lock(&self.events)
     }
 }
@@ -134,22 +145,7 @@ impl Debug for CapturedLog {
     }
 }
 
-impl LogEvent {
-    /// The value of a field.
-    pub fn field(&self, name: &str) -> Option<&str> {
-        let field = self.fields.iter().find(|(known, _)| *known == name)?;
-        Some(&field.1)
-    }
-}
-
-impl fmt::Display for LogEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.level, self.target, self.message)?;
-        self.fields.iter().try_for_each(|(name, value)| write!(f, " {name}={value}"))
-    }
-}
-
-fn complaint(errors: &[LogEvent]) -> String {
+fn complaint(errors: &[Event]) -> String {
     let mut text = format!("{} logged and not expected:", errors.len());
     for error in errors {
         // OK: writing to a string cannot fail.
@@ -158,18 +154,18 @@ fn complaint(errors: &[LogEvent]) -> String {
     text
 }
 
-fn lock(events: &Mutex<Vec<LogEvent>>) -> MutexGuard<'_, Vec<LogEvent>> {
+fn lock(events: &Mutex<Vec<Event>>) -> MutexGuard<'_, Vec<Event>> {
     events.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is set as the thread's subscriber.
 struct Capture {
-    events: Arc<Mutex<Vec<LogEvent>>>,
+    events: Arc<Mutex<Vec<Event>>>,
     spans: AtomicU64,
 }
 
 impl Capture {
-    fn new(events: Arc<Mutex<Vec<LogEvent>>>) -> Self {
+    fn new(events: Arc<Mutex<Vec<Event>>>) -> Self {
         Self { events, spans: AtomicU64::new(1) }
     }
 }
@@ -196,16 +192,9 @@ impl Subscriber for Capture {
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields::default();
+    fn event(&self, event: &tracing::Event<'_>) {
         // Runs the formatting of the user's values: before the lock.
-        event.record(&mut fields);
-        let captured = LogEvent {
-            level: *event.metadata().level(),
-            target: event.metadata().target().into(),
-            message: fields.message,
-            fields: fields.others,
-        };
+        let captured = Event::capture(event);
         lock(&self.events).push(captured);
     }
 
@@ -214,38 +203,14 @@ impl Subscriber for Capture {
     fn exit(&self, _: &Id) {}
 }
 
-/// The fields of an event, as text.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: Vec<(&'static str, String)>,
-}
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field, format!("{value:?}"));
-    }
-}
-
-impl Fields {
-    fn put(&mut self, field: &Field, value: String) {
-        if field.name() == "message" {
-            self.message = value;
-        } else {
-            self.others.push((field.name(), value));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
 
     use super::*;
+    use crate::deferred::Deferred;
+    use crate::failure::Failure;
+    use crate::log::{self, Value};
 
     #[test]
     fn level_target_message_and_fields_are_kept() {
@@ -257,7 +222,7 @@ mod tests {
             events[0].to_string(),
             "WARN elsewhere: watch out peer=192.0.2.1 count=3 who=Some(1)"
         );
-        assert_eq!(events[0].field("count"), Some("3"));
+        assert_eq!(events[0].value("count"), Some(&Value::Int(3)));
         assert_eq!(events[0].field("missing"), None);
         assert!(log.events().is_empty());
     }
@@ -325,6 +290,22 @@ mod tests {
         }
         tracing::error!("outside");
         assert_eq!(outer.take_errors()[0].message, "outside");
+    }
+
+    #[test]
+    fn errors_are_flushed_by_the_type_of_what_failed() {
+        let log = CapturedLog::start();
+        log::failure(&Failure::new(fmt::Error), "cannot write");
+        drop(Deferred::<()>::failed(std::io::Error::other("disk").into()));
+        drop(Deferred::<()>::failed(Failure::new(fmt::Error)));
+        tracing::info!(kind = type_name::<fmt::Error>(), "no error");
+        assert_eq!(log.flush_errors::<std::str::Utf8Error>(), []);
+        assert_eq!(log.flush_errors::<fmt::Error>().len(), 2);
+        assert_eq!(
+            log.take_errors()[0].field("kind").as_deref(),
+            Some(type_name::<std::io::Error>())
+        );
+        assert_eq!(log.events().len(), 1);
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod stalls;
 mod talk;
 mod test_reactor;
 
-pub use captured_log::{CapturedLog, LogEvent};
+pub use captured_log::CapturedLog;
 pub use leaks::Leaks;
 pub use memory::MemoryTransport;
 pub use pump::{Chunks, Pump};

@@ -69,7 +69,7 @@ impl Head {
     /// The layers hold back another number of bytes than before.
     #[cold]
     pub(super) fn layers_changed(&self) {
-        let before = self.waiting();
+        let before = self.charged();
         self.recount();
         self.changed(before);
     }
@@ -78,7 +78,7 @@ impl Head {
         if self.has(flag::LOST) || (bytes == 0 && !self.has(flag::ACCOUNTED)) {
             return;
         }
-        let before = self.waiting();
+        let before = self.charged();
         self.set(flag::ACCOUNTED);
         self.extra(|extra| extra.account.input = bytes);
         self.recount();
@@ -102,7 +102,7 @@ impl Head {
     }
 
     /// Bytes that count against the stream's own budget.
-    pub(super) fn waiting(&self) -> usize {
+    pub(super) fn charged(&self) -> usize {
         self.refused() + self.peek(|extra| extra.account.counted).unwrap_or(0)
     }
 
@@ -148,7 +148,7 @@ impl Head {
 
     /// What waits has changed from so many bytes.
     pub(super) fn changed(&self, before: usize) {
-        let waiting = self.waiting();
+        let waiting = self.charged();
         if waiting > before {
             self.grown(before, waiting, before == 0);
         } else if waiting < before {
@@ -158,7 +158,7 @@ impl Head {
 
     /// The system has refused some output, and there was none before; before that so many bytes waited.
     pub(super) fn refused_some(&self, before: usize) {
-        let waiting = self.waiting();
+        let waiting = self.charged();
         if waiting > before {
             self.grown(before, waiting, true);
         }
@@ -255,7 +255,7 @@ impl Head {
 
     #[cold]
     fn go_on_if_free(&self) -> bool {
-        let (waiting, refused) = (self.waiting(), self.refused());
+        let (waiting, refused) = (self.charged(), self.refused());
         if self.has(flag::LOST) || refused > self.budget() / 2 {
             return false;
         }
@@ -284,7 +284,7 @@ impl Head {
     pub(crate) fn end_by_budget(&self, scope: Scope) {
         let ended = &self.reactor.budget.ended;
         ended.set(ended.get() + 1);
-        self.tell_spent(scope, self.waiting(), Incident::BudgetExceeded);
+        self.tell_spent(scope, self.charged(), Incident::BudgetExceeded);
         self.lost(CloseReason::BudgetSpent, Close::Reset);
     }
 

@@ -15,6 +15,7 @@ use super::layered::Pending;
 use super::output::Output;
 use super::{AlreadyRegistered, AnyProtocol};
 use crate::addr::CompactAddr;
+use crate::descriptor::Descriptor;
 use crate::driver::{Close, Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::Layers;
@@ -41,7 +42,7 @@ pub(crate) mod flag {
     pub(crate) const HAS_OUTPUT: u32 = 1 << 6;
     /// On the reactor's list of those to flush at the end of the turn.
     pub(crate) const DIRTY: u32 = 1 << 7;
-    /// Bytes are held on the protocol's side.
+    /// Bytes, or descriptors, are held on the protocol's side.
     pub(crate) const HELD: u32 = 1 << 8;
     /// There are layers, or will be after this callback.
     pub(crate) const LAYERED: u32 = 1 << 9;
@@ -65,6 +66,8 @@ pub(crate) mod flag {
     pub(crate) const SPENT: u32 = 1 << 18;
     /// The protocol has accounted for input that it holds.
     pub(crate) const ACCOUNTED: u32 = 1 << 19;
+    /// A file is the next to pass the layers.
+    pub(crate) const FILE_WAITS: u32 = 1 << 20;
 
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 =
@@ -105,6 +108,8 @@ pub(super) struct Extra {
     pub(super) reason: Option<CloseReason>,
     /// Bytes for the protocol: given back by it, or held while it was paused.
     pub(super) held: Vec<u8>,
+    /// Descriptors for the protocol, which come before those bytes.
+    pub(super) descriptors: VecDeque<Descriptor>,
     producer: Option<Rc<dyn Producer>>,
     pub(super) layers: Layers,
     /// What waits to go down through the layers, in order.
@@ -211,7 +216,10 @@ impl Head {
         }
         self.set(flag::LOST);
         self.reactor.uncork(self.handle);
-        self.unset(flag::HAS_OUTPUT);
+        if self.has(flag::HAS_OUTPUT | flag::LAYERED) {
+            self.end_files(&reason);
+        }
+        self.unset(flag::HAS_OUTPUT | flag::FILE_WAITS);
         self.close_account();
         self.extra(|extra| extra.reason = Some(reason));
         self.reactor.driver().close(self.handle, how);
@@ -291,7 +299,7 @@ impl Head {
         if bytes.is_empty() || self.has(flag::CLOSING | flag::LOST) {
             return;
         }
-        let before = self.waiting();
+        let before = self.charged();
         self.extra(|extra| {
             // What is given back was received before what is held.
             extra.held.splice(0..0, bytes.iter().copied());
@@ -306,7 +314,7 @@ impl Head {
 
     /// Bytes that arrived while they could not be delivered.
     pub(super) fn hold(&self, bytes: &[u8]) {
-        let before = self.waiting();
+        let before = self.charged();
         self.extra(|extra| extra.held.extend_from_slice(bytes));
         self.set(flag::HELD);
         self.held_changed(before);
@@ -316,9 +324,13 @@ impl Head {
         if !self.has(flag::HELD) {
             return Vec::new();
         }
-        self.unset(flag::HELD);
-        let before = self.waiting();
-        let held = self.extra(|extra| std::mem::take(&mut extra.held));
+        let before = self.charged();
+        let held = self.extra(|extra| {
+            if extra.descriptors.is_empty() {
+                self.unset(flag::HELD);
+            }
+            std::mem::take(&mut extra.held)
+        });
         self.held_changed(before);
         held
     }

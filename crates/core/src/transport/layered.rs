@@ -3,6 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::Sending;
 use super::head::{Head, flag};
 use crate::driver::Close;
 use crate::failure::Failure;
@@ -17,6 +18,8 @@ pub(super) enum Pending {
     Plain(Vec<u8>),
     /// A layer to be added, with bytes that were received for it already.
     Layer(Box<dyn Layer>, Vec<u8>),
+    /// A file to pass down, chunk by chunk.
+    File(Box<Sending>),
 }
 
 impl Head {
@@ -40,6 +43,69 @@ impl Head {
         self.pump_soon();
     }
 
+    /// The same for a buffer that can be moved.
+    pub(super) fn queue_owned_for_layers(&self, bytes: Vec<u8>) {
+        if let Some(bytes) = self.extra(|extra| {
+            if let Some(Pending::Plain(_)) = extra.pending.back() {
+                // What one callback writes passes at once.
+                return Some(bytes);
+            }
+            extra.pending_bytes += bytes.len();
+            extra.pending.push_back(Pending::Plain(bytes));
+            None
+        }) {
+            return self.queue_for_layers(&bytes);
+        }
+        self.pump_soon();
+    }
+
+    pub(super) fn queue_file_for_layers(&self, file: Box<Sending>) {
+        self.extra(|extra| extra.pending.push_back(Pending::File(file)));
+        self.pump_soon();
+    }
+
+    /// Puts back what is to pass next.
+    pub(super) fn put_before_layers(&self, next: Pending) {
+        self.extra(|extra| {
+            if let Pending::Plain(plain) = &next {
+                extra.pending_bytes += plain.len();
+            }
+            extra.pending.push_front(next);
+        });
+    }
+
+    /// Takes the first file that waits and is of this kind.
+    pub(super) fn take_waiting_file(
+        &self,
+        kind: impl Fn(&Sending) -> bool,
+    ) -> Option<Box<Sending>> {
+        self.extra(|extra| {
+            let at = extra.pending.iter().position(|pending| match pending {
+                Pending::File(file) => kind(file),
+                _ => false,
+            })?;
+            match extra.pending.remove(at) {
+                Some(Pending::File(file)) => Some(file),
+                _ => None,
+            }
+        })
+    }
+
+    /// Whether anything waits to pass the layers.
+    pub(super) fn waits_before_layers(&self) -> bool {
+        self.extra(|extra| !extra.pending.is_empty())
+    }
+
+    /// Bytes of files that have not passed the layers.
+    pub(super) fn files_before_layers(&self) -> u64 {
+        self.extra(|extra| {
+            extra.pending.iter().fold(0, |sum: u64, pending| match pending {
+                Pending::File(file) => sum.saturating_add(file.left()),
+                _ => sum,
+            })
+        })
+    }
+
     /// Shows the layers to somebody, who may write meanwhile.
     pub(super) fn look_at_layers(&self, f: &mut dyn FnMut(&Layers)) {
         if self.has(flag::LAYERED) {
@@ -57,7 +123,7 @@ impl Head {
         self.extra(|extra| extra.pending_bytes + extra.layers.held())
     }
 
-    fn pump_soon(&self) {
+    pub(super) fn pump_soon(&self) {
         if !self.has(flag::PUMPING) {
             self.set(flag::PUMPING);
             self.after(After::Pump(self.handle));
@@ -67,6 +133,7 @@ impl Head {
     /// Passes what waits down through the layers. Returns what new layers made of bytes that were theirs already.
     pub(super) fn pump(&self) -> Passed {
         self.unset(flag::PUMPING);
+        let mut ended_file = false;
         let passed = self.with_layers(|layers, now, passed| {
             while let Some(next) = self.extra(|extra| extra.pending.pop_front()) {
                 match next {
@@ -75,10 +142,28 @@ impl Head {
                         layers.outgoing(&plain, now, passed)?;
                     }
                     Pending::Layer(layer, rest) => layers.push(layer, &rest, now, passed)?,
+                    Pending::File(file) => {
+                        // A chunk is read only when all before it has left.
+                        let free = passed.wire.is_empty()
+                            && layers.held() == 0
+                            && !self.has(flag::HAS_OUTPUT);
+                        if let Some(file) = self.pump_file(file, free) {
+                            self.put_before_layers(Pending::File(file));
+                            return Ok(());
+                        }
+                        ended_file = true;
+                    }
                 }
             }
             Ok(())
         });
+        // If something came of it, its own leaving was told.
+        if ended_file
+            && passed.wire.is_empty()
+            && !self.has(flag::HAS_OUTPUT | flag::FILE_WAITS | flag::LOST)
+        {
+            self.drained();
+        }
         if self.has(flag::CLOSING | flag::WRITE_CLOSING) {
             self.after(After::Finish(self.handle));
         }
@@ -87,7 +172,12 @@ impl Head {
 
     /// Passes received bytes up through the layers.
     pub(super) fn through_layers(&self, wire: &[u8]) -> Passed {
-        self.with_layers(|layers, now, passed| layers.incoming(wire, now, passed))
+        let passed = self.with_layers(|layers, now, passed| layers.incoming(wire, now, passed));
+        if self.has(flag::FILE_WAITS) {
+            // The layers may have let go of what they held.
+            self.pump_soon();
+        }
+        passed
     }
 
     /// Tells the layers that the wire has ended.

@@ -2,12 +2,18 @@
 //! over all protocol types in `head.rs`; other kinds (in memory, a channel of a multiplexer) implement [`RawTransport`].
 
 mod account;
+mod descriptors;
+mod file;
 pub(crate) mod head;
 mod layered;
 pub(crate) mod output;
+#[cfg(unix)]
+mod passing;
+mod queue;
 pub(crate) mod stream;
 
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
@@ -18,6 +24,11 @@ use crate::flow::Producer;
 use crate::layer::{Layer, Layers};
 use crate::{Addr, Protocol, Reactor};
 use stream::EngineStream;
+
+pub use descriptors::DescriptorOverrun;
+pub use file::{SendFileCause, SendFileError, Sending};
+#[cfg(unix)]
+pub use passing::{DescriptorCause, DescriptorError};
 
 /// A cheap, cloneable handle on one end of a connection of any kind.
 ///
@@ -42,12 +53,30 @@ impl Transport {
         self.0.write(bytes);
     }
 
-    /// Sends several pieces one after the other, without joining them first.
+    /// Sends a buffer as [`write`](Self::write) does, without copying it: from more than 2 KiB on it is moved, and leaves from where it lies,
+    /// right after the callback. (Layers make something else of it anyway, and take a copy if something is to pass before it.)
+    pub fn write_owned(&self, bytes: Vec<u8>) {
+        self.0.write_owned(bytes);
+    }
+
+    /// Sends several pieces, one after the other, in one system call where it can: buffers (`Vec<u8>`) are moved as by
+    /// [`write_owned`](Self::write_owned) and never joined, slices are copied as by [`write`](Self::write), for they are sent after the callback.
+    ///
+    /// ```no_run
+    /// # use marline_core::Transport;
+    /// # fn answer(transport: &Transport, head: Vec<u8>, body: Vec<u8>) {
+    /// transport.write_sequence([head, body]);
+    /// transport.write_sequence([&b"END"[..], b"\r\n"]);
+    /// # }
+    /// ```
     #[doc(alias = "writeSequence")]
     #[doc(alias = "write_vectored")]
-    pub fn write_sequence<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) {
+    pub fn write_sequence<'a, P: Into<Cow<'a, [u8]>>>(&self, pieces: impl IntoIterator<Item = P>) {
         for piece in pieces {
-            self.0.write(piece);
+            match piece.into() {
+                Cow::Borrowed(piece) => self.0.write(piece),
+                Cow::Owned(piece) => self.0.write_owned(piece),
+            }
         }
     }
 
@@ -130,7 +159,7 @@ impl Transport {
         self.0.is_open()
     }
 
-    /// Bytes written that the system has not taken yet.
+    /// Bytes written that the system has not taken yet, those of files included.
     pub fn pending(&self) -> usize {
         self.0.pending()
     }
@@ -309,6 +338,14 @@ impl Producer for Transport {
 #[allow(missing_docs, reason = "the contract of each is that of the method of the same name above")]
 pub trait RawTransport: 'static {
     fn write(&self, bytes: &[u8]);
+    /// Transports that have no use for a buffer of the caller's write it: the default.
+    fn write_owned(&self, bytes: Vec<u8>) {
+        self.write(&bytes);
+    }
+    /// Transports that send no files say so: the default.
+    fn send_file(&self, file: Box<Sending>) {
+        self.soon(Box::new(move || file.fail(SendFileCause::Unsupported)));
+    }
     fn lose_connection(&self);
     fn abort_connection(&self);
     fn lose_write_connection(&self);
@@ -339,6 +376,11 @@ pub trait RawTransport: 'static {
     fn with_layers(&self, f: &mut dyn FnMut(&Layers));
     fn set_option(&self, option: SocketOption) -> std::io::Result<()>;
     fn option(&self, option: SocketOption) -> std::io::Result<SocketOption>;
+    /// Transports that pass none say so: the default.
+    #[cfg(unix)]
+    fn send_descriptor(&self, descriptor: std::os::fd::OwnedFd) -> Result<(), DescriptorError> {
+        Err(DescriptorError { cause: DescriptorCause::Unsupported, descriptor })
+    }
     fn reactor(&self) -> Option<Reactor>;
     /// The type of the present protocol, or `None` once it is gone.
     fn protocol_type(&self) -> Option<TypeId>;

@@ -4,12 +4,16 @@
 //! system does not take the bytes at once. It is sent right after the outermost callback, while those bytes are still there. Whatever cannot
 //! go into the cork is queued on its connection, and leaves at the end of the turn.
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use super::Sending;
+use super::descriptors::{DescriptorOverrun, MOST_QUEUED};
 use super::head::{HIGH_WATER, Head, flag};
+use super::queue::{Queue, Segment};
 use crate::CloseReason;
+use crate::descriptor;
 use crate::driver::{Close, Handle, Outgoing, Sent};
+use crate::failure::Failure;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
 
@@ -17,12 +21,14 @@ use crate::reactor::inner::Inner;
 const CORK_KEPT: usize = 65_536;
 /// Fewer lent bytes than this are cheaper to copy than to send as a piece of their own.
 const WORTH_LENDING: usize = 2048;
-/// A queue of more bytes than this that has to wait goes on in another buffer.
-const CHUNK: usize = 16_384;
-/// And this is how large a buffer is at first.
-const PIECE: usize = 4096;
 /// A cork of more pieces is joined before it is sent.
 const MOST_PIECES: usize = 64;
+/// A smaller buffer is cheaper to copy than to send as a piece of its own.
+const WORTH_MOVING: usize = 2048;
+/// Pieces sent in one call: as many as systems take.
+const MOST_VECTORED: usize = 1024;
+/// Descriptors that leave with one byte; fewer than any system takes.
+const MOST_A_BYTE: usize = 64;
 
 /// What the present callback has written to one connection, while that is one range of the bytes lent to it: the way of an echo or a proxy.
 #[derive(Clone, Copy, Default)]
@@ -54,57 +60,57 @@ enum Part {
 /// Output of one connection that could not leave at once.
 #[derive(Default)]
 pub(crate) struct Output {
-    /// Not given to the driver yet: the last of it.
-    queue: Vec<u8>,
-    /// What comes before that, once it is more than [`CHUNK`]: a buffer that grows to many megabytes is copied again and again, and needs
-    /// twice its size for that.
-    full: VecDeque<Vec<u8>>,
-    /// How many bytes that are.
-    queued: usize,
+    /// Not given to the driver yet.
+    pub(super) queue: Queue,
     /// Bytes of the buffer that the driver holds.
     in_flight: usize,
     /// How large that buffer is.
     lent_out: usize,
+    /// The file that the driver sends, or of which a worker reads a chunk: all else waits behind it.
+    pub(super) file: Option<Box<Sending>>,
     /// What the reactor has counted of it against its byte budget.
     pub(super) counted: usize,
 }
 
 impl Output {
-    /// Bytes that count against a byte budget: once the system has refused some. What is queued before that is flushed at the end of the turn.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Whether something is on its way, behind which the queue waits.
+    fn is_busy(&self) -> bool {
+        self.in_flight > 0 || self.file.is_some()
+    }
+
+    fn has_more(&self) -> bool {
+        self.is_busy() || !self.queue.is_empty()
+    }
+
+    /// Bytes of files that have not left.
+    fn files(&self) -> u64 {
+        self.queue.files().saturating_add(self.file.as_ref().map_or(0, |file| file.left()))
+    }
+
+    /// Bytes that count against a byte budget: once the system has refused some. What is queued before that is flushed at the end of the turn. (Bytes
+    /// of files are in no memory.)
     pub(super) fn waiting(&self) -> usize {
-        if self.in_flight > 0 { self.in_flight + self.queued } else { 0 }
+        if self.is_busy() { self.in_flight + self.queue.len() } else { 0 }
     }
 
     /// The memory of that.
     pub(super) fn memory(&self) -> usize {
-        match self.in_flight {
-            0 => 0,
-            _ => self.lent_out + self.queued - self.queue.len() + self.queue.capacity(),
-        }
+        if self.is_busy() { self.lent_out + self.queue.memory() } else { 0 }
     }
+}
 
-    /// Puts bytes behind those that wait already.
-    fn push(&mut self, bytes: &[u8]) {
-        if self.in_flight > 0 {
-            // What waits may wait for long: no more memory than that, and always pieces of the same sizes, so that they can be used again.
-            if !self.queue.is_empty() && self.queue.len() + bytes.len() > CHUNK {
-                self.full.push_back(std::mem::take(&mut self.queue));
-            }
-            if bytes.len() > self.queue.capacity() - self.queue.len() {
-                let size = if self.queue.capacity() == 0 { PIECE } else { CHUNK };
-                self.queue.reserve_exact(bytes.len().max(size - self.queue.len().min(size)));
-            }
-        }
-        self.queue.extend_from_slice(bytes);
-        self.queued += bytes.len();
-    }
-
-    /// The next bytes for the driver, and as many as go into one buffer.
-    fn next_buffer(&mut self) -> Vec<u8> {
-        let next = self.full.pop_front().unwrap_or_else(|| std::mem::take(&mut self.queue));
-        self.queued -= next.len();
-        next
-    }
+/// What became of an attempt to send what is queued.
+pub(super) enum Flushed {
+    /// All has left.
+    All,
+    /// Something is on its way.
+    Waits,
+    /// The connection has come to its end.
+    Lost(CloseReason),
 }
 
 impl Cork {
@@ -217,6 +223,18 @@ impl Inner {
         }
     }
 
+    /// Takes what a connection wrote in the present callback out of the cork, if all of it was copied there.
+    fn take_copied(&self, handle: Handle) -> Option<Vec<u8>> {
+        let mut cork = self.cork.borrow_mut();
+        let copied = cork.owner == Some(handle) && cork.parts.is_empty() && cork.lent.1 == 0;
+        if !copied || cork.bytes.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut cork.bytes);
+        cork.clear();
+        Some(bytes)
+    }
+
     /// Bytes of a connection that are in a cork.
     fn corked(&self, handle: Handle) -> usize {
         let quick = self.quick.get();
@@ -239,27 +257,34 @@ impl Inner {
     }
 
     /// Sends what the quick cork holds. `lent` are the bytes that were lent to the callback.
-    #[inline(always)]
-    pub(crate) fn flush_quick(&self, lent: &[u8]) {
+    fn flush_quick(&self, lent: &[u8]) {
         let todo = self.todo.get();
-        if todo & Self::QUICK == 0 {
-            return;
+        if todo & Self::QUICK != 0 {
+            self.todo.set(todo & !Self::QUICK);
+            self.send_quick(lent);
         }
-        self.todo.set(todo & !Self::QUICK);
+    }
+
+    /// The same, once it was taken off what is to be done. Returns whether nothing has followed from it.
+    #[inline(always)]
+    pub(crate) fn send_quick(&self, lent: &[u8]) -> bool {
         let Quick { owner, start, len } = self.quick.get();
-        if let Some(bytes) = lent.get(start..start + len) {
-            let sent = self.driver().send_now(owner, bytes);
-            if sent != Some(len) {
-                self.flush_slowly(bytes, sent.unwrap_or(0));
-            }
+        let Some(bytes) = lent.get(start..).and_then(|rest| rest.get(..len)) else { return true };
+        let sent = self.driver().send_now(owner, bytes);
+        // Asked for once more: kept over the call, it would cost a place on the stack.
+        let all = sent == Some(self.quick.get().len);
+        if !all {
+            self.flush_slowly(lent, sent.unwrap_or(0));
         }
+        all
     }
 
     /// Of a quick cork only so many bytes have left.
     #[cold]
     #[inline(never)]
-    fn flush_slowly(&self, bytes: &[u8], sent: usize) {
-        let owner = self.quick.get().owner;
+    fn flush_slowly(&self, lent: &[u8], sent: usize) {
+        let Quick { owner, start, len } = self.quick.get();
+        let bytes = lent.get(start..start + len).unwrap_or_default();
         let rest = bytes.get(sent..).unwrap_or_default();
         let sent = self.driver().send(owner, Outgoing::Lent(rest));
         if sent != Sent::Now(rest.len()) {
@@ -336,14 +361,18 @@ impl Head {
     fn sent_short(&self, bytes: &[u8], sent: Sent) {
         match sent {
             Sent::Now(n) => {
-                self.queue(bytes.get(n..).unwrap_or_default());
+                // In front of what the same callback queued since: it was written before.
+                let mut rest = self.reactor.take_buffer();
+                rest.extend_from_slice(bytes.get(n..).unwrap_or_default());
+                self.with_output(|output| output.queue.push_front(Segment::Bytes(rest)));
                 self.flush();
             }
             Sent::InFlight(n) => {
                 let in_flight = bytes.len().saturating_sub(n);
-                let lent_out = in_flight;
-                let before = self.waiting();
-                self.put_output(Box::new(Output { in_flight, lent_out, ..Output::default() }));
+                let before = self.charged();
+                let mut output = self.output.take().unwrap_or_default();
+                (output.in_flight, output.lent_out) = (in_flight, in_flight);
+                self.put_output(output);
                 self.refused_some(before);
             }
             Sent::Failed(error) => self.lost(CloseReason::Lost(error), Close::Reset),
@@ -381,18 +410,50 @@ impl Head {
         self.write_slow(bytes);
     }
 
-    fn write_slow(&self, bytes: &[u8]) {
+    /// Whether what is written now will leave.
+    pub(super) fn takes_writes(&self) -> bool {
         // A close that waits for a producer waits for what it writes.
-        let closed = match self.has(flag::PRODUCER) {
+        !self.has(match self.has(flag::PRODUCER) {
             true => flag::WRITE_CLOSED | flag::LOST,
             false => flag::NO_WRITE,
-        };
-        if self.has(closed) {
+        })
+    }
+
+    /// A buffer of the caller's: moved where it can be, unless it is too small to be worth it.
+    pub(crate) fn write_owned(&self, bytes: Vec<u8>) {
+        if bytes.len() <= WORTH_MOVING {
+            return self.write(&bytes);
+        }
+        if !self.takes_writes() {
+            return;
+        }
+        if self.has(flag::LAYERED) {
+            self.queue_owned_for_layers(bytes);
+        } else {
+            // What the callback wrote before leaves together with it, or else right before it.
+            let first = !self.has(flag::HAS_OUTPUT);
+            let before = first.then(|| self.reactor.take_copied(self.handle)).flatten();
+            self.with_output(|output| {
+                if let Some(before) = before {
+                    output.queue.push(Segment::Bytes(before));
+                }
+                output.queue.push(Segment::Bytes(bytes));
+            });
+            self.flush_after();
+        }
+        self.check_high_water();
+    }
+
+    fn write_slow(&self, bytes: &[u8]) {
+        if !self.takes_writes() {
             return;
         }
         if self.has(flag::LAYERED) {
             self.queue_for_layers(bytes);
-        } else if self.reactor.corked(self.handle) > 0 && self.reactor.cork(self.handle, bytes) {
+        } else if !self.has(flag::HAS_OUTPUT)
+            && self.reactor.corked(self.handle) > 0
+            && self.reactor.cork(self.handle, bytes)
+        {
             // The callback wrote before it closed or registered a pull producer: these bytes leave after those.
         } else {
             self.queue(bytes);
@@ -403,75 +464,169 @@ impl Head {
 
     /// Puts bytes behind what is queued.
     pub(super) fn queue(&self, bytes: &[u8]) {
+        self.with_output(|output| {
+            // What waits may wait for long.
+            match output.is_busy() {
+                true => output.queue.write_thriftily(bytes),
+                false => output.queue.write(bytes, || self.reactor.take_buffer()),
+            }
+        });
+    }
+
+    /// Works on what is queued, which there is from now on.
+    pub(super) fn with_output(&self, f: impl FnOnce(&mut Output)) {
+        let before = self.charged();
         let mut output = self.output.take().unwrap_or_default();
-        if output.queue.capacity() == 0 {
-            output.queue = self.reactor.take_buffer();
-        }
-        let waiting = output.waiting();
-        output.push(bytes);
-        if waiting == 0 {
-            // Not refused yet, and so not counted.
-            self.output.set(Some(output));
-            return self.set(flag::HAS_OUTPUT);
-        }
+        f(&mut output);
         self.put_output(output);
-        self.changed(self.waiting() - bytes.len());
+        self.changed(before);
     }
 
     /// Flushes at the end of the turn.
-    fn flush_soon(&self) {
+    pub(super) fn flush_soon(&self) {
         if !self.has(flag::DIRTY) {
             self.set(flag::DIRTY);
             self.reactor.dirty(self.handle);
         }
     }
 
-    /// Gives the driver what is queued, if it holds nothing.
+    /// Flushes after the callback on the stack.
+    pub(super) fn flush_after(&self) {
+        if !self.has(flag::DIRTY) {
+            self.set(flag::DIRTY);
+            self.after(After::Flush(self.handle));
+        }
+    }
+
+    /// Gives the driver what is queued, segment by segment, as far as it takes it.
     pub(crate) fn flush(&self) {
         self.unset(flag::DIRTY);
         let Some(mut output) = self.output.take() else { return };
-        if output.in_flight > 0 {
-            self.output.set(Some(output));
-            return;
+        if output.is_busy() {
+            return self.output.set(Some(output));
         }
+        let flushed = self.send_queued(&mut output);
+        // Nothing of the output was charged until the system refused some.
+        let before = self.charged();
+        match flushed {
+            Flushed::All => {
+                self.drop_output(Some(output));
+                self.drained();
+            }
+            Flushed::Waits => {
+                self.put_output(output);
+                self.refused_some(before);
+            }
+            Flushed::Lost(reason) => {
+                self.output.set(Some(output));
+                self.lost(reason, Close::Reset);
+            }
+        }
+    }
+
+    fn send_queued(&self, output: &mut Output) -> Flushed {
+        if output.queue.overruns() {
+            return Flushed::Lost(CloseReason::Failed(Failure::new(DescriptorOverrun).into()));
+        }
+        // Descriptors that the driver holds, for the next byte.
+        let mut passed = 0;
         loop {
-            let mut buffer = output.next_buffer();
-            let (all, size) = (buffer.len(), buffer.capacity());
-            let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut buffer, 0));
-            match sent {
-                Sent::Now(_) => {
-                    self.reactor.give_buffer(buffer);
-                    if output.queued == 0 {
-                        self.drop_output(Some(output));
-                        return self.drained();
-                    }
+            let mut begun = None;
+            if passed == 0 {
+                match self.send_pieces(output) {
+                    Ok(rest) => begun = rest,
+                    Err(flushed) => return flushed,
                 }
+            }
+            let mut from = 0;
+            let segment = begun.map(|(buffer, at)| {
+                from = at;
+                Segment::Bytes(buffer)
+            });
+            let Some(segment) = segment.or_else(|| output.queue.pop()) else {
+                return Flushed::All;
+            };
+            let mut buffer = match segment {
+                Segment::Bytes(buffer) => buffer,
+                Segment::File(file) => match self.begin_file(output, file) {
+                    Some(flushed) => return flushed,
+                    None => continue,
+                },
+                Segment::Descriptor(descriptor) if passed < MOST_A_BYTE => {
+                    let sent =
+                        descriptor::send(&mut **self.reactor.driver(), self.handle, descriptor);
+                    if let Err(error) = sent {
+                        return Flushed::Lost(CloseReason::Lost(error));
+                    }
+                    passed += 1;
+                    continue;
+                }
+                more => {
+                    output.queue.push_front(more);
+                    output.queue.pop_byte().into_iter().collect()
+                }
+            };
+            passed = 0;
+            let (all, size) = (buffer.len() - from, buffer.capacity());
+            let sent = self.reactor.driver().send(self.handle, Outgoing::Buffer(&mut buffer, from));
+            match sent {
+                Sent::Now(_) => self.reactor.give_buffer(buffer),
                 Sent::InFlight(n) => {
-                    output.in_flight = all.saturating_sub(n);
-                    output.lent_out = size;
-                    let before = self.waiting();
-                    self.put_output(output);
-                    return self.refused_some(before);
+                    (output.in_flight, output.lent_out) = (all.saturating_sub(n), size);
+                    return Flushed::Waits;
                 }
                 Sent::Failed(error) => {
-                    self.drop_output(Some(output));
-                    return self.lost(CloseReason::Lost(error), Close::Reset);
+                    // For who waits for the file that these are a chunk of.
+                    output.in_flight = all;
+                    return Flushed::Lost(CloseReason::Lost(error));
                 }
+            }
+        }
+    }
+
+    /// Sends bytes that lie in several buffers in one call, as they lie. Answers the buffer that has left in part, and from where on it has not.
+    fn send_pieces(&self, output: &mut Output) -> Result<Option<(Vec<u8>, usize)>, Flushed> {
+        loop {
+            let pieces = output.queue.pieces(MOST_VECTORED);
+            if pieces.is_empty() {
+                return Ok(None);
+            }
+            let all: usize = pieces.iter().map(|piece| piece.len()).sum();
+            let sent = self.reactor.driver().send(self.handle, Outgoing::Vectored(&pieces));
+            let spent = |buffer| self.reactor.give_buffer(buffer);
+            match sent {
+                Sent::Now(len) => {
+                    let rest = output.queue.advance(len, spent);
+                    if len < all {
+                        return Ok(rest);
+                    }
+                }
+                Sent::InFlight(len) => {
+                    output.queue.advance(all, spent);
+                    (output.in_flight, output.lent_out) = (all.saturating_sub(len), all);
+                    return Err(Flushed::Waits);
+                }
+                Sent::Failed(error) => return Err(Flushed::Lost(CloseReason::Lost(error))),
             }
         }
     }
 
     /// The driver has sent some of what it holds.
     pub(crate) fn sent(&self, len: usize, done: bool) {
-        let before = self.waiting();
+        let before = self.charged();
         let Some(mut output) = self.output.take() else { return };
-        output.in_flight = if done { 0 } else { output.in_flight.saturating_sub(len) };
-        let more = output.queued > 0;
-        if done {
-            let buffer = self.reactor.driver().reclaim(self.handle);
-            self.reactor.give_buffer(buffer);
+        if let Some(mut file) = output.file.take_if(|file| file.is_with_driver()) {
+            file.advance(len);
+            if done {
+                self.end_file(file, Ok(()));
+            } else {
+                output.file = Some(file);
+            }
+        } else {
+            self.sent_of_buffer(&mut output, len, done);
         }
-        if !done || more {
+        let more = output.has_more();
+        if more {
             self.put_output(output);
         } else {
             self.drop_output(Some(output));
@@ -484,9 +639,21 @@ impl Head {
         self.changed(before);
     }
 
-    /// Everything written has left.
-    fn drained(&self) {
+    fn sent_of_buffer(&self, output: &mut Output, len: usize, done: bool) {
+        output.in_flight = if done { 0 } else { output.in_flight.saturating_sub(len) };
+        if done {
+            output.lent_out = 0;
+            let buffer = self.reactor.driver().reclaim(self.handle);
+            self.reactor.give_buffer(buffer);
+        }
+    }
+
+    /// Everything written has left, unless a file waits before the layers for just that.
+    pub(super) fn drained(&self) {
         self.unset(flag::HAS_OUTPUT);
+        if self.has(flag::FILE_WAITS) {
+            return self.pump_soon();
+        }
         if self.has(flag::CLOSING | flag::WRITE_CLOSING) {
             self.after(After::Finish(self.handle));
         }
@@ -508,7 +675,9 @@ impl Head {
 
     pub(super) fn check_high_water(&self) {
         let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED;
-        if self.flags.get() & flags == flag::PRODUCER && self.queued() > HIGH_WATER {
+        if self.flags.get() & flags == flag::PRODUCER
+            && (self.waiting() > HIGH_WATER || self.queued_descriptors() > MOST_QUEUED)
+        {
             self.set(flag::PRODUCER_PAUSED);
             self.after(After::Producer(self.handle, Ask::Pause));
         }
@@ -519,32 +688,59 @@ impl Head {
             return;
         }
         self.set(flag::WANT_WRITABLE);
-        if self.queued() == 0 {
+        if self.waiting() == 0 {
             self.after(After::Writable(self.handle));
         }
     }
 
     /// Whether the protocol is to hear now that all has left.
     pub(super) fn wants_writable(&self) -> bool {
-        self.has(flag::WANT_WRITABLE) && self.queued() == 0
+        self.has(flag::WANT_WRITABLE) && self.waiting() == 0
     }
 
-    /// Bytes written that the system has not taken, the cork's included.
+    /// Bytes written that the system has not taken, the cork's and those of files included.
     pub(crate) fn pending(&self) -> usize {
-        self.reactor.corked(self.handle) + self.queued()
+        self.reactor.corked(self.handle).saturating_add(self.waiting())
     }
 
-    /// Bytes queued on this connection or in flight.
+    /// Bytes queued on this connection or in flight, those of files included.
+    fn waiting(&self) -> usize {
+        let mut files = 0_u64;
+        if self.has(flag::HAS_OUTPUT)
+            && let Some(output) = self.output.take()
+        {
+            files = output.files();
+            self.output.set(Some(output));
+        }
+        if self.has(flag::LAYERED) {
+            files = files.saturating_add(self.files_before_layers());
+        }
+        self.queued().saturating_add(usize::try_from(files).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes in memory, queued on this connection or in flight.
     pub(super) fn queued(&self) -> usize {
         let mut queued = 0;
         if self.has(flag::HAS_OUTPUT)
             && let Some(output) = self.output.take()
         {
-            queued += output.queued + output.in_flight;
+            queued += output.queue.len() + output.in_flight;
             self.output.set(Some(output));
         }
         if self.has(flag::LAYERED) {
             queued += self.queued_in_layers();
+        }
+        queued
+    }
+
+    /// Descriptors queued on this connection.
+    fn queued_descriptors(&self) -> usize {
+        let mut queued = 0;
+        if self.has(flag::HAS_OUTPUT)
+            && let Some(output) = self.output.take()
+        {
+            queued = output.queue.descriptors();
+            self.output.set(Some(output));
         }
         queued
     }
@@ -556,7 +752,7 @@ impl Head {
             return false;
         }
         if self.has(flag::LAYERED) && !self.has(flag::LAYERS_CLOSED) {
-            if self.queued_in_layers() > 0 {
+            if self.queued_in_layers() > 0 || self.has(flag::FILE_WAITS) {
                 return false;
             }
             self.set(flag::LAYERS_CLOSED);

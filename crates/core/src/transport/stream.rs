@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+#[cfg(unix)]
+use super::DescriptorError;
 use super::head::{Head, flag};
-use super::{AlreadyRegistered, AnyProtocol, Entered, RawTransport, Transport};
+use super::{AlreadyRegistered, AnyProtocol, Entered, RawTransport, Sending, Transport};
 use crate::driver::{Close, Completion, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers, Passed};
@@ -18,7 +20,7 @@ use crate::{Addr, CloseReason, Protocol, Reactor};
 
 /// A connection of the driver's with its protocol.
 pub(crate) struct Stream<P> {
-    head: Head,
+    pub(super) head: Head,
     /// Borrowed while a callback of the protocol is on the stack, and then only: that is how no second one can start.
     slot: RefCell<Slot<P>>,
 }
@@ -75,16 +77,35 @@ impl<P: Protocol> Stream<P> {
         }
     }
 
+    /// Lets the protocol in charge hear something; `name` is for the log.
+    pub(super) fn with_protocol(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut dyn AnyProtocol) -> Result<(), Rc<str>>,
+    ) {
+        let result = {
+            let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+            match &mut *slot {
+                Slot::First(protocol) => f(protocol),
+                Slot::Next(protocol) => f(&mut **protocol),
+                Slot::Gone => return,
+            }
+        };
+        if let Err(message) = result {
+            self.panicked(name, message);
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn panicked(&self, callback: &str, message: Rc<str>) {
         let protocol = self.type_name();
         let peer = self.head.peer_addr();
-        tracing::error!(target: "marline", %protocol, %peer, callback, "callback panicked: {message}");
+        crate::log::engine::callback_panicked(protocol, &peer, callback, &message);
         self.head.panicked(message);
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self.slot.try_borrow().as_deref() {
             Ok(Slot::Next(protocol)) => protocol.type_name(),
             Ok(Slot::First(_)) => std::any::type_name::<P>(),
@@ -237,10 +258,7 @@ impl<P: Protocol> Stream<P> {
         for (callback, result) in [(name, told), ("drop", dropped)] {
             if let Err(message) = result {
                 let peer = self.head.peer_addr();
-                tracing::error!(
-                    target: "marline", protocol = type_name, %peer, callback,
-                    "callback panicked: {message}"
-                );
+                crate::log::engine::callback_panicked(type_name, &peer, callback, &message);
             }
         }
     }
@@ -300,6 +318,8 @@ impl<P: Protocol> EngineStream for Stream<P> {
     fn completed(&self, me: &Transport, completion: Completion) {
         match completion {
             Completion::Sent { len, done, .. } => self.head.sent(len, done),
+            Completion::FileFailed { error, .. } => self.head.file_failed(error),
+            Completion::ReceivedWith { lost, .. } => self.descriptors_came(me, lost),
             Completion::ReadClosed { .. } => {
                 if self.head.has(flag::NO_READ) {
                     return;
@@ -327,13 +347,20 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 self.tell(me, &Told::WriteLost);
                 self.close_if_both_ended();
             }
+            After::Flush(_) => self.head.flush(),
             After::Pump(_) => {
                 let passed = self.head.pump();
                 self.deliver_passed(me, &passed);
             }
-            After::Held(_) => {
+            After::Descriptor(handle) if self.give_descriptor(me) => {
+                self.head.after(After::Descriptor(handle));
+            }
+            After::Held(handle) => {
                 if self.head.has(flag::NOT_READING | flag::CLOSING | flag::LOST) {
                     return;
+                }
+                if self.give_descriptor(me) {
+                    return self.head.after(After::Held(handle));
                 }
                 let held = self.head.take_held();
                 if !held.is_empty() {
@@ -417,6 +444,14 @@ impl<P: Protocol> RawTransport for Stream<P> {
     #[inline]
     fn write(&self, bytes: &[u8]) {
         self.head.write(bytes);
+    }
+
+    fn write_owned(&self, bytes: Vec<u8>) {
+        self.head.write_owned(bytes);
+    }
+
+    fn send_file(&self, file: Box<Sending>) {
+        self.head.send_file(file);
     }
 
     fn lose_connection(&self) {
@@ -509,6 +544,11 @@ impl<P: Protocol> RawTransport for Stream<P> {
 
     fn option(&self, option: SocketOption) -> io::Result<SocketOption> {
         self.head.option(option)
+    }
+
+    #[cfg(unix)]
+    fn send_descriptor(&self, descriptor: std::os::fd::OwnedFd) -> Result<(), DescriptorError> {
+        self.head.send_descriptor(descriptor)
     }
 
     fn reactor(&self) -> Option<Reactor> {

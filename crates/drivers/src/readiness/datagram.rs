@@ -1,16 +1,185 @@
-//! Datagram sockets: one datagram a call, sent or dropped at once.
+//! Datagram sockets: received many a call into chunks that all sockets share, sent many a call, and dropped rather than queued.
+//!
+//! What one call has received is reported message by message, in order, before any other event. If receiving is switched off meanwhile, the rest
+//! is copied and comes first when it is switched on again.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::os::fd::{AsFd, OwnedFd};
 
 use marline_core::Addr;
-use marline_core::driver::{Completion, DatagramOptions, Handle, OsError};
+use marline_core::driver::{Completion, Datagram, DatagramOptions, Handle, Membership, OsError};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recvfrom, sendmsg, sendmsg_addr};
 
 use super::Readiness;
 use super::selector::{Interest, Ready, Selector};
 use super::table::{Kind, Marks};
-use crate::socket::{datagrams, fault, ip, take_error};
+use crate::datagram::{connect, datagrams, set_membership};
+use crate::socket::{fault, take_error};
+use crate::sys::datagram::{CHUNK, Inbox, Left, Outbox, receive_together};
+
+/// What the datagram sockets of a driver share.
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    inbox: Inbox,
+    outbox: Outbox,
+    /// Whose messages lie in the inbox, which comes next and how many there are.
+    of: Handle,
+    at: usize,
+    count: usize,
+    /// How many messages the next call may bring.
+    ask: usize,
+    /// Where what was reported last came from.
+    from: Option<(Handle, From)>,
+    /// What sockets have received and could not be told.
+    held: Vec<Held>,
+    /// The message of those that was reported last.
+    held_chunk: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum From {
+    /// The source of a message in the inbox.
+    Slot(usize),
+    Addr(Option<Addr>),
+}
+
+/// What was received for a socket before receiving was switched off.
+#[derive(Debug)]
+struct Held {
+    socket: Handle,
+    messages: VecDeque<HeldMessage>,
+}
+
+#[derive(Debug)]
+struct HeldMessage {
+    /// Nothing for one that was too long.
+    bytes: Option<Vec<u8>>,
+    segment: usize,
+    from: Option<Addr>,
+}
+
+impl Datagrams {
+    pub(super) const fn new() -> Self {
+        Self {
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+            of: NOBODY,
+            at: 0,
+            count: 0,
+            ask: FIRST_ASK,
+            from: None,
+            held: Vec::new(),
+            held_chunk: Vec::new(),
+        }
+    }
+
+    /// Whether there is something to do when receiving is switched on or off.
+    pub(super) fn minds(&self, socket: Handle, on: bool) -> bool {
+        if on { self.holds(socket) } else { self.of == socket && self.at < self.count }
+    }
+
+    /// Whether something waits for receiving to be switched on again.
+    fn holds(&self, socket: Handle) -> bool {
+        self.held.iter().any(|held| held.socket == socket)
+    }
+
+    pub(super) fn take(&mut self, chunk: u32) -> Vec<u8> {
+        match chunk {
+            HELD => std::mem::take(&mut self.held_chunk),
+            slot => self.inbox.take(slot as usize),
+        }
+    }
+
+    pub(super) fn give_back(&mut self, chunk: u32, buffer: Vec<u8>) {
+        // What was held is in a buffer of its own length, which nobody needs again.
+        if chunk != HELD {
+            self.inbox.give_back(chunk as usize, buffer);
+        }
+    }
+
+    pub(super) fn source(&self, socket: Handle) -> Option<Addr> {
+        match self.from.as_ref().filter(|(of, _)| *of == socket)? {
+            (_, From::Slot(slot)) => self.inbox.source(*slot),
+            (_, From::Addr(addr)) => addr.clone(),
+        }
+    }
+
+    /// The socket is closed.
+    pub(super) fn forget(&mut self, socket: Handle) {
+        if self.of == socket {
+            self.count = 0;
+        }
+        self.from.take_if(|(of, _)| *of == socket);
+        self.held.retain(|held| held.socket != socket);
+    }
+
+    /// The next message of the inbox, reported.
+    #[inline]
+    fn report(&mut self) -> Option<Completion> {
+        let (socket, slot) = (self.of, self.at);
+        if slot >= self.count {
+            return None;
+        }
+        let message = self.inbox.message(slot)?;
+        self.at += 1;
+        if message.truncated {
+            return Some(too_long(socket));
+        }
+        self.from = Some((socket, From::Slot(slot)));
+        let (len, chunk) = (message.len, slot as u32);
+        let segment = message.segment.unwrap_or(len);
+        Some(Completion::Datagrams { socket, chunk, len, segment, more: self.at < self.count })
+    }
+
+    /// Copies the rest of the inbox, for receiving was switched off.
+    #[cold]
+    fn hold(&mut self) {
+        let mut messages = VecDeque::new();
+        for slot in self.at..self.count {
+            let Some(message) = self.inbox.message(slot) else { break };
+            messages.push_back(HeldMessage {
+                bytes: (!message.truncated).then(|| self.inbox.bytes(slot).to_vec()),
+                segment: message.segment.unwrap_or(message.len),
+                from: self.inbox.source(slot),
+            });
+        }
+        self.at = self.count;
+        match self.held.iter_mut().find(|held| held.socket == self.of) {
+            Some(held) => held.messages.append(&mut messages),
+            None if messages.is_empty() => {}
+            None => self.held.push(Held { socket: self.of, messages }),
+        }
+    }
+
+    /// The first message held for a socket, reported.
+    #[cold]
+    fn report_held(&mut self, socket: Handle) -> Option<Completion> {
+        let place = self.held.iter().position(|held| held.socket == socket)?;
+        let message = self.held[place].messages.pop_front();
+        let more = !self.held[place].messages.is_empty();
+        if !more {
+            self.held.swap_remove(place);
+        }
+        let HeldMessage { bytes, segment, from } = message?;
+        let Some(bytes) = bytes else { return Some(too_long(socket)) };
+        let len = bytes.len();
+        self.held_chunk = bytes;
+        self.from = Some((socket, From::Addr(from)));
+        Some(Completion::Datagrams { socket, chunk: HELD, len, segment, more })
+    }
+
+    /// Has the next call bring more if this one brought all it could, and fewer if that was too much at a time.
+    fn adapt(&mut self, brought: usize) {
+        let bytes: usize =
+            (0..brought).filter_map(|slot| self.inbox.message(slot)).map(|one| one.len).sum();
+        if bytes > MUCH {
+            self.ask = (self.ask / 2).max(LEAST_ASK);
+        } else if brought == self.ask && bytes <= MUCH / 2 {
+            self.ask = (self.ask * 2).min(MOST_ASK);
+        }
+    }
+}
 
 impl<S: Selector> Readiness<S> {
     pub(super) fn open_datagrams(
@@ -18,40 +187,136 @@ impl<S: Selector> Readiness<S> {
         addr: &Addr,
         options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
-        let (socket, bound) = datagrams(addr, options)?;
-        let socket = self.table.insert(socket, Kind::Datagram, Interest::READ);
-        self.touch(socket);
-        Ok((socket, Addr::Ip(bound)))
+        let (fd, bound, file) = datagrams(addr, options)?;
+        let socket = self.place_datagrams(fd, &bound);
+        if let Some(file) = file {
+            self.unix.keep_file(socket, file);
+        }
+        Ok((socket, bound))
     }
 
+    /// Takes in a socket that is bound.
+    pub(super) fn place_datagrams(&mut self, fd: OwnedFd, bound: &Addr) -> Handle {
+        let is_udp = bound.ip().is_some();
+        if is_udp {
+            // Where the kernel cannot, they come one by one.
+            let _together = receive_together(fd.as_fd());
+        }
+        let socket = self.table.insert(fd, Kind::Datagram, Interest::READ);
+        if !is_udp && let Some(entry) = self.table.get_mut(socket) {
+            entry.marks.set(Marks::ONE_BY_ONE);
+        }
+        self.touch(socket);
+        socket
+    }
+
+    /// Looks at a socket that is ready, again and again until what one call brings is reported.
     pub(super) fn datagram_ready(&mut self, socket: Handle, ready: Ready) -> Option<Completion> {
         let entry = self.table.get(socket)?;
-        let fd = entry.fd()?;
-        if !entry.reads() {
-            // An error is taken also while nothing is received, or it would end every wait.
-            if ready.failed()
-                && let Some(error) = take_error(fd)
-            {
-                return Some(Completion::DatagramFailed { socket, error });
-            }
-            if ready.failed() || ready.hung_up() {
-                self.hung_up(socket);
-            }
-            return None;
+        let reads = entry.reads();
+        let shared = &mut self.datagrams;
+        let is_begun = shared.of == socket && shared.at < shared.count;
+        if !reads {
+            self.advance();
+            return self.deaf_ready(socket, ready);
         }
-        self.chunk.resize(CHUNK, 0);
-        match recvfrom(fd, &mut *self.chunk, RecvFlags::empty()) {
-            Ok((len, _, from)) => {
-                self.datagram_from =
-                    from.and_then(|from| from.try_into().ok()).map(|from| (socket, from));
-                Some(Completion::Datagrams { socket, chunk: 0, len, segment: len })
+        match is_begun {
+            true => {}
+            false if shared.holds(socket) => return shared.report_held(socket),
+            false => {
+                if shared.at < shared.count {
+                    // Of another socket, if somebody waits without having asked for everything.
+                    shared.hold();
+                    self.notices.push_back(held_notice(shared.of));
+                }
+                (shared.of, shared.at, shared.count) = (socket, 0, 0);
+                match shared.inbox.receive(entry.fd()?, shared.ask) {
+                    Ok(count) => {
+                        shared.count = count;
+                        shared.adapt(count);
+                    }
+                    Err(errno) => return self.not_received(socket, errno),
+                }
             }
-            Err(Errno::AGAIN | Errno::INTR) => None,
-            Err(errno @ (Errno::BADF | Errno::NOTSOCK | Errno::INVAL | Errno::FAULT)) => {
+        }
+        let reported = shared.report();
+        if shared.at == shared.count {
+            // One call for each event: the others have their turn before the next.
+            self.advance();
+        }
+        reported
+    }
+
+    #[cold]
+    fn not_received(&mut self, socket: Handle, errno: Errno) -> Option<Completion> {
+        self.advance();
+        match errno {
+            Errno::AGAIN | Errno::INTR => None,
+            Errno::BADF | Errno::NOTSOCK | Errno::INVAL | Errno::FAULT => {
                 self.failed(socket, fault(errno))
             }
-            Err(errno) => Some(Completion::DatagramFailed { socket, error: fault(errno) }),
+            _ => Some(Completion::DatagramFailed { socket, error: fault(errno) }),
         }
+    }
+
+    /// A socket that does not receive is ready all the same.
+    #[cold]
+    fn deaf_ready(&mut self, socket: Handle, ready: Ready) -> Option<Completion> {
+        let fd = self.table.get(socket)?.fd()?;
+        // An error is taken also while nothing is received, or it would end every wait.
+        if ready.failed()
+            && let Some(error) = take_error(fd)
+        {
+            return Some(Completion::DatagramFailed { socket, error });
+        }
+        if ready.failed() || ready.hung_up() {
+            self.hung_up(socket);
+        }
+        None
+    }
+
+    /// Receiving is switched on or off. What the last call brought and was not reported is kept until then, and comes without any event.
+    #[cold]
+    pub(super) fn hold_or_resume(&mut self, socket: Handle, on: bool) {
+        if !on {
+            return self.datagrams.hold();
+        }
+        let notice = held_notice(socket);
+        if !self.notices.contains(&notice) {
+            self.notices.push_back(notice);
+        }
+    }
+
+    /// The notice that something is held for a socket: reports one message of it, and is put back for the next.
+    #[cold]
+    pub(super) fn held_again(&mut self, socket: Handle) -> Option<Completion> {
+        if !self.table.get(socket)?.reads() {
+            return None;
+        }
+        let reported = self.datagrams.report_held(socket)?;
+        if self.datagrams.holds(socket) {
+            self.notices.push_front(held_notice(socket));
+        }
+        Some(reported)
+    }
+
+    pub(super) fn connect_datagrams(&mut self, socket: Handle, to: &Addr) -> Result<(), OsError> {
+        let entry = self.table.live(socket).filter(|entry| entry.kind == Kind::Datagram);
+        connect(entry.and_then(|entry| entry.fd()).ok_or(OsError::STALE)?, to)
+    }
+
+    pub(super) fn set_group(
+        &mut self,
+        socket: Handle,
+        membership: &Membership,
+        joined: bool,
+    ) -> Result<(), OsError> {
+        let entry = self.table.live(socket).filter(|entry| entry.kind == Kind::Datagram);
+        set_membership(
+            entry.and_then(|entry| entry.fd()).ok_or(OsError::STALE)?,
+            membership,
+            joined,
+        )
     }
 
     pub(super) fn send_one(
@@ -60,21 +325,70 @@ impl<S: Selector> Readiness<S> {
         to: Option<&Addr>,
         parts: &[IoSlice<'_>],
     ) -> Result<(), OsError> {
+        let sent = match parts {
+            [part] => self.send_many(socket, &[Datagram { to, bytes: part }]),
+            parts => {
+                let joined =
+                    parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
+                self.send_many(socket, &[Datagram { to, bytes: &joined }])
+            }
+        };
+        sent.map(drop)
+    }
+
+    pub(super) fn send_many(
+        &mut self,
+        socket: Handle,
+        batch: &[Datagram<'_>],
+    ) -> Result<usize, OsError> {
         let entry = self
             .table
             .live(socket)
             .filter(|entry| entry.kind == Kind::Datagram && !entry.marks.any(Marks::BROKEN))
             .ok_or(OsError::STALE)?;
-        let fd = entry.fd().ok_or(OsError::STALE)?;
-        let mut control = SendAncillaryBuffer::default();
-        let sent = match to {
-            Some(to) => sendmsg_addr(fd, &ip(to)?, parts, &mut control, FLAGS),
-            None => sendmsg(fd, parts, &mut control, FLAGS),
-        };
-        sent.map(drop).map_err(fault)
+        let mut segmented = !entry.marks.any(Marks::ONE_BY_ONE);
+        let mut sent = 0;
+        while let Some(rest) = batch.get(sent..).filter(|rest| !rest.is_empty()) {
+            let fd = entry.fd().ok_or(OsError::STALE)?;
+            match self.datagrams.outbox.send(fd, rest, segmented) {
+                Left::Some(count) => sent += count,
+                Left::None { errno, segmented: true } if refuses_segments(errno) => {
+                    // Too long for the way to that address is no reason to give up the others.
+                    segmented = false;
+                    if errno != Errno::MSGSIZE {
+                        entry.marks.set(Marks::ONE_BY_ONE);
+                    }
+                }
+                Left::None { errno, .. } => {
+                    return if sent == 0 { Err(fault(errno)) } else { Ok(sent) };
+                }
+            }
+        }
+        Ok(sent)
     }
 }
 
-/// The longest datagram.
-const CHUNK: usize = 65_536;
-const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+/// Whether the kernel, or the device on the way, would not cut.
+fn refuses_segments(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::IO | Errno::OPNOTSUPP | Errno::MSGSIZE)
+}
+
+/// What the queue of notices holds for a socket that has messages held.
+const fn held_notice(socket: Handle) -> Completion {
+    Completion::Datagrams { socket, chunk: HELD, len: 0, segment: 0, more: true }
+}
+
+fn too_long(socket: Handle) -> Completion {
+    Completion::DatagramFailed { socket, error: fault(Errno::MSGSIZE) }
+}
+
+/// The chunk of a message that was held, which is none of the inbox.
+const HELD: u32 = u32::MAX;
+/// No socket has this handle.
+const NOBODY: Handle = Handle { index: u32::MAX, version: u32::MAX };
+/// How many messages a call may bring: to begin with, at least and at most.
+const FIRST_ASK: usize = 8;
+const LEAST_ASK: usize = 4;
+const MOST_ASK: usize = 64;
+/// A call that brings more bytes than this takes too long: the others wait.
+const MUCH: usize = 4 * CHUNK;

@@ -44,7 +44,8 @@ impl Lingering {
 impl<S: Selector> Readiness<S> {
     pub(super) fn end(&mut self, handle: Handle, how: Close) {
         let Some(entry) = self.table.live(handle) else { return };
-        if entry.kind == Kind::Stream && !entry.marks.any(Marks::BROKEN) {
+        let stands = matches!(entry.kind, Kind::Stream | Kind::Unix);
+        if stands && !entry.marks.any(Marks::BROKEN) {
             match how {
                 Close::Reset => {
                     // If it fails the socket is past being reset.
@@ -60,7 +61,8 @@ impl<S: Selector> Readiness<S> {
     }
 
     fn linger(&mut self, handle: Handle) {
-        let Some(entry) = self.table.stream(handle) else { return };
+        self.unix.forget(handle);
+        let Some(entry) = self.table.conn(handle) else { return };
         let shut = entry.marks.any(Marks::SHUT)
             || entry.fd().is_some_and(|fd| shutdown(fd, Shutdown::Write).is_ok());
         if !shut {

@@ -3,6 +3,7 @@
 //! A client for which there is no descriptor would stay in the queue and make every wait return at once. So one descriptor is kept in
 //! reserve: it is given up for a moment, the client accepted and closed. If even that fails the port rests for a while.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -17,16 +18,21 @@ use super::selector::{Interest, Selector};
 use super::table::{Kind, Marks};
 use crate::socket::{fault, listening, monotonic};
 
-/// Ports that could not accept and are to be tried again.
+/// Ports that could not accept, and attempts to connect that found no room: to be tried again.
 #[derive(Debug, Default)]
 pub(super) struct Resting {
-    /// In the order of their times, for all rest equally long.
-    ports: Vec<(Time, Handle)>,
+    /// In the order of their times.
+    queue: Vec<(Time, Handle)>,
 }
 
 impl Resting {
     pub(super) fn first(&self) -> Option<Time> {
-        self.ports.first().map(|&(until, _)| until)
+        self.queue.first().map(|&(until, _)| until)
+    }
+
+    pub(super) fn push(&mut self, until: Time, handle: Handle) {
+        let place = self.queue.partition_point(|&(other, _)| other <= until);
+        self.queue.insert(place, (until, handle));
     }
 }
 
@@ -36,6 +42,9 @@ impl<S: Selector> Readiness<S> {
         addr: &Addr,
         options: &ListenOptions,
     ) -> Result<(Handle, Addr), OsError> {
+        if let Addr::Unix(path) = addr {
+            return self.open_unix_port(path, options);
+        }
         let (socket, bound) = listening(addr, options)?;
         let port = self.table.insert(socket, Kind::Port, Interest::READ);
         self.touch(port);
@@ -55,10 +64,12 @@ impl<S: Selector> Readiness<S> {
         match acceptfrom_with(entry.fd()?, FLAGS) {
             Ok((socket, peer)) => {
                 entry.marks.unset(Marks::REFUSING);
-                let conn = self.table.insert(socket, Kind::Stream, Interest::NONE);
+                // What has no IP address is a UNIX stream.
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                let kind = if peer.is_some() { Kind::Stream } else { Kind::Unix };
+                let conn = self.table.insert(socket, kind, Interest::NONE);
                 self.touch(conn);
-                self.accepted_from =
-                    peer.and_then(|peer| peer.try_into().ok()).map(|peer| (conn, peer));
+                self.accepted_from = peer.map(|peer| (conn, peer));
                 Some(Completion::Accepted { port, conn })
             }
             Err(errno) => self.not_accepted(port, errno),
@@ -125,7 +136,7 @@ impl<S: Selector> Readiness<S> {
         if let Some(entry) = self.table.get_mut(port) {
             entry.marks.set(Marks::RESTING);
             self.touch(port);
-            self.resting.ports.push((monotonic() + PAUSE, port));
+            self.resting.push(monotonic() + PAUSE, port);
         }
     }
 
@@ -139,19 +150,21 @@ impl<S: Selector> Readiness<S> {
         Some(Completion::AcceptFailed { port, error: fault(errno) })
     }
 
-    /// Lets ports try again whose pause is over.
-    pub(super) fn wake_ports(&mut self, now: Time) {
+    /// Lets those try again whose pause is over.
+    pub(super) fn wake_resting(&mut self, now: Time) {
         if self.reserve.is_none() {
             self.reserve = reserve_now();
         }
-        while let Some(&(until, port)) = self.resting.ports.first()
+        while let Some(&(until, handle)) = self.resting.queue.first()
             && until <= now
         {
-            self.resting.ports.remove(0);
-            if let Some(entry) = self.table.get_mut(port) {
-                entry.marks.unset(Marks::RESTING);
-                self.touch(port);
+            self.resting.queue.remove(0);
+            let Some(entry) = self.table.get_mut(handle) else { continue };
+            entry.marks.unset(Marks::RESTING);
+            if entry.kind == Kind::Connecting {
+                self.knock_again(handle);
             }
+            self.touch(handle);
         }
     }
 }

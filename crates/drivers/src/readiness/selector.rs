@@ -97,6 +97,11 @@ impl Ready {
         self.bits & (WRITE | ERROR | HANG_UP) != 0
     }
 
+    /// Whether there is room to write.
+    pub(crate) const fn has_room(self) -> bool {
+        self.bits & WRITE != 0
+    }
+
     /// Whether an error waits.
     pub(crate) const fn failed(self) -> bool {
         self.bits & ERROR != 0

@@ -20,6 +20,9 @@ impl<S: Selector> Readiness<S> {
         to: &Addr,
         options: &ConnectOptions,
     ) -> Result<Handle, ConnectFault> {
+        if let Addr::Unix(path) = to {
+            return self.open_unix_stream(path, options);
+        }
         let socket = connecting(to, options)?;
         // Also a connection that stood at once is reported by the selector, so never from inside this call.
         let conn = self.table.insert(socket, Kind::Connecting, Interest::NONE);
@@ -37,11 +40,12 @@ impl<S: Selector> Readiness<S> {
         if let Some(error) = take_error(fd) {
             return self.failed(conn, error);
         }
-        if peer_addr(fd).is_none() {
+        entry.kind = match peer_addr(fd) {
             // Ready without an error and without a peer: reset in between, and somebody else has taken the error.
-            return self.failed(conn, OsError::from(ErrorKind::ConnectionReset));
-        }
-        entry.kind = Kind::Stream;
+            None => return self.failed(conn, OsError::from(ErrorKind::ConnectionReset)),
+            Some(Addr::Unix(_)) => Kind::Unix,
+            Some(_) => Kind::Stream,
+        };
         self.touch(conn);
         Some(Completion::Connected { conn })
     }
@@ -77,6 +81,9 @@ impl<S: Selector> Readiness<S> {
         if entry.reads() {
             if !ready.readable() {
                 return None;
+            }
+            if entry.kind == Kind::Unix {
+                return self.receive_unix(conn, scratch);
             }
             // Also after a reset: what arrived before it is read, then the error.
             let received = recv(fd, &mut *scratch, RecvFlags::empty());
@@ -123,7 +130,9 @@ impl<S: Selector> Readiness<S> {
 
     #[inline]
     pub(super) fn send_lent(&mut self, conn: Handle, bytes: &[u8]) -> Sent {
-        let Some(fd) = self.table.stream(conn).and_then(|entry| entry.fd()) else { return STALE };
+        let Some(fd) = self.table.stream(conn).and_then(|entry| entry.fd()) else {
+            return self.send_unix(conn, &[IoSlice::new(bytes)]);
+        };
         match send(fd, bytes, FLAGS) {
             Ok(len) => Sent::Now(len),
             Err(errno) => self.not_sent(conn, errno),
@@ -133,8 +142,10 @@ impl<S: Selector> Readiness<S> {
     /// As many pieces as one call takes. (Out of line, as `send_buffer`: what it keeps on the stack would be paid for by every send.)
     #[inline(never)]
     pub(super) fn send_vectored(&mut self, conn: Handle, pieces: &[IoSlice<'_>]) -> Sent {
-        let Some(fd) = self.table.stream(conn).and_then(|entry| entry.fd()) else { return STALE };
         let pieces = &pieces[..pieces.len().min(MOST_PIECES)];
+        let Some(fd) = self.table.stream(conn).and_then(|entry| entry.fd()) else {
+            return self.send_unix(conn, pieces);
+        };
         match sendmsg(fd, pieces, &mut SendAncillaryBuffer::default(), FLAGS) {
             Ok(len) => Sent::Now(len),
             Err(errno) => self.not_sent(conn, errno),
@@ -143,11 +154,15 @@ impl<S: Selector> Readiness<S> {
 
     #[inline(never)]
     pub(super) fn send_buffer(&mut self, conn: Handle, buffer: &mut Vec<u8>, from: usize) -> Sent {
-        let Some(entry) = self.table.stream(conn) else { return STALE };
+        let Some(entry) = self.table.conn(conn) else { return STALE };
         debug_assert!(!entry.want.has(Interest::WRITE), "a buffer is in flight for {conn:?}");
         let Some(fd) = entry.fd() else { return STALE };
         let bytes = buffer.get(from..).unwrap_or_default();
-        let len = match send(fd, bytes, FLAGS) {
+        let sent = match entry.kind {
+            Kind::Unix => self.unix.send(conn, fd, &[IoSlice::new(bytes)]),
+            _ => send(fd, bytes, FLAGS),
+        };
+        let len = match sent {
             Ok(len) => len,
             Err(errno) => match self.not_sent(conn, errno) {
                 Sent::Now(len) => len,
@@ -157,8 +172,8 @@ impl<S: Selector> Readiness<S> {
         if len == bytes.len() {
             return Sent::Now(len);
         }
-        let output = Output { buffer: std::mem::take(buffer), sent: from + len };
-        let Some(entry) = self.table.stream(conn) else { return STALE };
+        let output = Output { buffer: std::mem::take(buffer), sent: from + len, file: None };
+        let Some(entry) = self.table.conn(conn) else { return STALE };
         entry.side = self.outputs.put(entry.side, output);
         entry.want = entry.want.and(Interest::WRITE);
         entry.marks.unset(Marks::HUNG_UP);
@@ -168,7 +183,7 @@ impl<S: Selector> Readiness<S> {
 
     /// A send brought nothing: because there is no room now, or because the connection is broken.
     #[cold]
-    fn not_sent(&mut self, conn: Handle, errno: Errno) -> Sent {
+    pub(super) fn not_sent(&mut self, conn: Handle, errno: Errno) -> Sent {
         if matches!(errno, Errno::AGAIN | Errno::INTR) {
             return Sent::Now(0);
         }
@@ -179,10 +194,17 @@ impl<S: Selector> Readiness<S> {
 
     /// There is room for more of the buffer in flight.
     fn flush(&mut self, conn: Handle) -> Option<Completion> {
-        let entry = self.table.stream(conn)?;
+        let entry = self.table.conn(conn)?;
         let output = self.outputs.get_mut(entry.side)?;
+        if output.file.is_some() {
+            return self.flush_file(conn);
+        }
         let rest = output.buffer.get(output.sent..)?;
-        match send(entry.fd()?, rest, FLAGS) {
+        let sent = match entry.kind {
+            Kind::Unix => self.unix.send(conn, entry.fd()?, &[IoSlice::new(rest)]),
+            _ => send(entry.fd()?, rest, FLAGS),
+        };
+        match sent {
             Ok(len) => {
                 let done = len == rest.len();
                 output.sent += len;
@@ -199,7 +221,7 @@ impl<S: Selector> Readiness<S> {
 
     /// The buffer of a send that is complete; an empty one if none is.
     pub(super) fn take_output(&mut self, conn: Handle) -> Vec<u8> {
-        match self.table.stream(conn) {
+        match self.table.conn(conn) {
             Some(entry) if !entry.want.has(Interest::WRITE) => {
                 self.outputs.take(std::mem::replace(&mut entry.side, NONE))
             }
@@ -208,7 +230,7 @@ impl<S: Selector> Readiness<S> {
     }
 
     pub(super) fn shut(&mut self, conn: Handle) -> Result<(), OsError> {
-        let entry = self.table.stream(conn).ok_or(OsError::STALE)?;
+        let entry = self.table.conn(conn).ok_or(OsError::STALE)?;
         debug_assert!(!entry.want.has(Interest::WRITE), "a buffer is in flight for {conn:?}");
         shutdown(entry.fd().ok_or(OsError::STALE)?, Shutdown::Write).map_err(fault)?;
         entry.marks.set(Marks::SHUT);
@@ -219,6 +241,6 @@ impl<S: Selector> Readiness<S> {
 
 const STALE: Sent = Sent::Failed(OsError::STALE);
 /// A broken connection is an error, not a SIGPIPE.
-const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+pub(super) const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 /// `IOV_MAX`.
 const MOST_PIECES: usize = 1024;

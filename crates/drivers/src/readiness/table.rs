@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use marline_core::driver::Handle;
 
+use super::file::FileOutput;
 use super::selector::Interest;
 
 /// Everything a driver holds, by index.
@@ -37,9 +38,15 @@ pub(super) enum Kind {
     Port,
     Connecting,
     Stream,
+    /// A UNIX stream: what comes and goes on it may carry descriptors.
+    Unix,
     Datagram,
     /// A stream that the reactor has closed and whose last bytes are still on their way.
     Lingering,
+    /// A duplicate of a descriptor that somebody else uses.
+    Watch,
+    /// The same, of one that the selector refuses, for it is always ready.
+    AlwaysReady,
 }
 
 /// What the selector was told, in a byte.
@@ -70,6 +77,8 @@ impl Marks {
     pub(super) const DIRTY: Self = Self(1);
     /// The peer's end of the stream was seen.
     pub(super) const ENDED: Self = Self(2);
+    /// A datagram socket whose batches leave one by one, for the kernel does not cut one message into several. Streams' mark is the same.
+    pub(super) const ONE_BY_ONE: Self = Self::SHUT;
     /// Our side of the stream was shut.
     pub(super) const SHUT: Self = Self(4);
     /// It failed; the reactor knows.
@@ -78,8 +87,10 @@ impl Marks {
     pub(super) const HUNG_UP: Self = Self(16);
     /// A port that could not accept; the reactor knows. Until it can again.
     pub(super) const REFUSING: Self = Self(32);
-    /// A port that will be tried again after a while.
+    /// A port, or an attempt to connect, that will be tried again after a while.
     pub(super) const RESTING: Self = Self(64);
+    /// A socket that was taken over: others may hold it, too, so that closing it does not take it out of the selector.
+    pub(super) const ADOPTED: Self = Self(128);
 
     pub(super) const fn any(self, of: Self) -> bool {
         self.0 & of.0 != 0
@@ -154,13 +165,23 @@ impl Table {
         self.get_mut(handle).filter(|entry| !matches!(entry.kind, Kind::Free | Kind::Lingering))
     }
 
-    /// The entry of a connection that stands.
+    /// The entry of a TCP connection that stands.
     #[inline]
     pub(super) fn stream(&mut self, handle: Handle) -> Option<&mut Entry> {
         match self.get_mut(handle) {
             Some(entry) if entry.kind == Kind::Stream => Some(entry),
             _ => None,
         }
+    }
+
+    /// The entry of a connection that stands, of whatever kind.
+    pub(super) fn conn(&mut self, handle: Handle) -> Option<&mut Entry> {
+        self.get_mut(handle).filter(|entry| matches!(entry.kind, Kind::Stream | Kind::Unix))
+    }
+
+    /// The entry of a watched descriptor.
+    pub(super) fn watch(&mut self, handle: Handle) -> Option<&mut Entry> {
+        self.get_mut(handle).filter(|entry| matches!(entry.kind, Kind::Watch | Kind::AlwaysReady))
     }
 
     /// What is at an index now.
@@ -186,24 +207,13 @@ impl Entry {
         self.want.has(Interest::READ) && !self.marks.any(Marks::ENDED.both(Marks::BROKEN))
     }
 
-    /// Whether it is a stream that bytes may be reported for; one comparison for what nearly all events need to know.
+    /// Whether it is a stream that waits for bytes and for nothing else, and that nothing has happened to: what nearly all events need to know,
+    /// in one comparison. Others may take bytes, too: see [`reads`](Self::reads).
     #[inline]
-    pub(super) fn is_open_for_bytes(&self) -> bool {
-        let state = u32::from_le_bytes([
-            self.want.bits() as u8,
-            // In no way part of the answer, but the four lie side by side and are fetched at once.
-            self.armed.0,
-            self.marks.0,
-            self.kind as u8,
-        ]);
-        let mask = u32::from_le_bytes([
-            Interest::READ.bits() as u8,
-            0,
-            Marks::ENDED.0 | Marks::BROKEN.0,
-            u8::MAX,
-        ]);
-        let open = u32::from_le_bytes([Interest::READ.bits() as u8, 0, 0, Kind::Stream as u8]);
-        state & mask == open
+    pub(super) fn only_reads(&self) -> bool {
+        let read = Interest::READ.bits() as u8;
+        let state = [self.want.bits() as u8, self.armed.0, self.marks.0, self.kind as u8];
+        u32::from_le_bytes(state) == u32::from_le_bytes([read, read, 0, Kind::Stream as u8])
     }
 
     /// What the selector should be told.
@@ -214,12 +224,14 @@ impl Entry {
         }
         match self.kind {
             Kind::Free => Armed::NO,
+            Kind::Port | Kind::Connecting if marks.any(Marks::RESTING) => Armed::NO,
             Kind::Connecting => Armed::with(Interest::WRITE),
             Kind::Lingering => Armed::with(Interest::READ),
-            Kind::Port if marks.any(Marks::RESTING) => Armed::NO,
-            Kind::Port | Kind::Datagram => Armed::with(self.want),
-            Kind::Stream if !marks.any(Marks::ENDED) => Armed::with(self.want),
-            Kind::Stream => Armed::with(self.want.without(Interest::READ)),
+            // Out of the selector while nothing is wanted: it would report a hang-up all the same, and every wait would return at once.
+            Kind::Watch | Kind::AlwaysReady if self.want == Interest::NONE => Armed::NO,
+            Kind::Port | Kind::Datagram | Kind::Watch | Kind::AlwaysReady => Armed::with(self.want),
+            Kind::Stream | Kind::Unix if !marks.any(Marks::ENDED) => Armed::with(self.want),
+            Kind::Stream | Kind::Unix => Armed::with(self.want.without(Interest::READ)),
         }
     }
 }
@@ -231,11 +243,12 @@ pub(super) struct Outputs {
     free: Vec<u32>,
 }
 
-/// A buffer of which the bytes before `sent` have left.
+/// A buffer of which the bytes before `sent` have left, or a file.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     pub(super) buffer: Vec<u8>,
     pub(super) sent: usize,
+    pub(super) file: Option<Box<FileOutput>>,
 }
 
 impl Outputs {
@@ -300,6 +313,41 @@ mod tests {
     }
 
     #[test]
+    fn only_a_stream_that_bytes_may_be_reported_for_takes_the_short_way() {
+        let mut table = Table::new();
+        let handle = table.insert(fd(), Kind::Stream, Interest::READ);
+        let entry = table.get_mut(handle).unwrap();
+        assert!(!entry.only_reads(), "the selector was not told yet");
+        let kinds = [
+            Kind::Free,
+            Kind::Port,
+            Kind::Connecting,
+            Kind::Stream,
+            Kind::Unix,
+            Kind::Datagram,
+            Kind::Watch,
+            Kind::AlwaysReady,
+            Kind::Lingering,
+        ];
+        let mut short = 0;
+        for kind in kinds {
+            for bits in 0..=u16::MAX {
+                let [marks, interests] = bits.to_le_bytes();
+                entry.kind = kind;
+                entry.marks = Marks(marks);
+                entry.want = Interest::from_bits(interests & 0xF);
+                entry.armed = Armed(interests >> 4);
+                if entry.only_reads() {
+                    short += 1;
+                    assert!(kind == Kind::Stream && entry.reads());
+                    assert_eq!(entry.wanted(), entry.armed);
+                }
+            }
+        }
+        assert_eq!(short, 1);
+    }
+
+    #[test]
     fn a_stale_handle_removes_nothing() {
         let mut table = Table::new();
         let old = table.insert(fd(), Kind::Stream, Interest::NONE);
@@ -314,7 +362,7 @@ mod tests {
     #[test]
     fn slots_for_output_are_used_again() {
         let mut outputs = Outputs::default();
-        let slot = outputs.put(NONE, Output { buffer: vec![1], sent: 0 });
+        let slot = outputs.put(NONE, Output { buffer: vec![1], ..Output::default() });
         assert_eq!(outputs.take(slot), [1]);
         assert_eq!(outputs.put(NONE, Output::default()), slot);
         assert!(outputs.take(NONE).is_empty());

@@ -1,4 +1,8 @@
-//! The only unsafe code of the workspace. One block so far: what runs inside a signal handler.
+//! The only unsafe code of the workspace: here what runs inside a signal handler, in `address.rs` the bytes of an address, in `datagram.rs` the
+//! system calls for many datagrams.
+
+mod address;
+pub(crate) mod datagram;
 
 use std::io;
 use std::sync::Arc;
@@ -7,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use signal_hook_registry::SigId;
 
 use crate::wake::Wake;
+
+pub(crate) use address::bytes as address_bytes;
 
 /// Signals that have come in and were not reported yet, one bit each, and whom to wake.
 #[derive(Debug)]

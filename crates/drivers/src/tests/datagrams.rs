@@ -3,7 +3,10 @@
 use std::io::{ErrorKind, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 
-use marline_core::driver::{Capability, Close, DatagramOptions, Handle, OsError};
+use marline_core::Addr;
+use marline_core::driver::{
+    Capability, Close, Completion, Datagram, DatagramOptions, Handle, OsError,
+};
 
 use super::{Bench, PATIENCE, each, ip};
 
@@ -105,4 +108,111 @@ fn bind(bench: &mut Bench, addr: &str) -> (Handle, SocketAddr) {
     let (socket, bound) =
         bench.driver.bind_datagram(&ip(addr), &DatagramOptions::default()).unwrap();
     (socket, bound.ip().unwrap())
+}
+
+#[test]
+fn what_was_sent_together_arrives_whole_however_it_was_joined() {
+    each(|mut bench| {
+        let (from, _) = bind(&mut bench, "127.0.0.1:0");
+        let (to, addr) = bind(&mut bench, "127.0.0.1:0");
+        let addr = addr.into();
+        let pieces: Vec<Vec<u8>> =
+            (0..100_u8).map(|n| vec![n; if n == 70 { 3 } else { 50 }]).collect();
+        let batch: Vec<_> =
+            pieces.iter().map(|bytes| Datagram { to: Some(&addr), bytes }).collect();
+        assert_eq!(bench.driver.send_datagrams(from, &batch), Ok(100));
+        let mut got = Vec::new();
+        while got.len() < 100 {
+            got.extend(together(&mut bench, to).0);
+        }
+        assert_eq!(got, pieces);
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn an_address_that_cannot_be_sent_to_stops_a_batch_there() {
+    each(|mut bench| {
+        let (from, _) = bind(&mut bench, "127.0.0.1:0");
+        let (to, addr) = bind(&mut bench, "127.0.0.1:0");
+        let (addr, nowhere) = (addr.into(), Addr::Named("nowhere".into()));
+        let batch =
+            [&addr, &addr, &nowhere, &addr].map(|to| Datagram { to: Some(to), bytes: b"x" });
+        assert_eq!(bench.driver.send_datagrams(from, &batch), Ok(2));
+        assert!(bench.driver.send_datagrams(from, &batch[2..]).is_err());
+        let mut got = 0;
+        while got < 2 {
+            got += together(&mut bench, to).0.len();
+        }
+        assert_eq!(got, 2);
+    });
+}
+
+#[test]
+fn the_rest_of_a_batch_is_held_in_order_and_dropped_with_the_socket() {
+    each(|mut bench| {
+        let (socket, addr) = bind(&mut bench, "127.0.0.1:0");
+        let (other, other_addr) = bind(&mut bench, "127.0.0.1:0");
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let other_peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for number in 0..6_u8 {
+            peer.send_to(&[number], addr).unwrap();
+        }
+        assert_eq!(bench.datagram(socket), [0]);
+        assert_eq!(bench.datagram(socket), [1]);
+        bench.driver.receive(socket, false);
+        bench.assert_idle();
+        // Others are served, and later ones wait behind those that are held.
+        other_peer.send_to(b"other", other_addr).unwrap();
+        assert_eq!(bench.datagram(other), b"other");
+        peer.send_to(&[6], addr).unwrap();
+        bench.driver.receive(socket, true);
+        for number in 2..5_u8 {
+            assert_eq!(bench.datagram(socket), [number]);
+            assert_eq!(
+                bench.driver.datagram_source(socket),
+                Some(peer.local_addr().unwrap().into())
+            );
+        }
+        bench.driver.receive(socket, false);
+        bench.driver.close(socket, Close::Graceful);
+        bench.assert_idle();
+        assert_eq!(bench.driver.datagram_source(socket), None);
+    });
+}
+
+#[test]
+fn a_refusal_of_a_connected_socket_passes() {
+    each(|mut bench| {
+        let (socket, _) = bind(&mut bench, "127.0.0.1:0");
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = peer.local_addr().unwrap();
+        drop(peer);
+        bench.driver.connect_datagram(socket, &addr.into()).unwrap();
+        assert_eq!(bench.driver.peer_addr(socket), Some(addr.into()));
+        for receives in [true, false] {
+            bench.driver.receive(socket, receives);
+            bench.driver.send_datagram(socket, None, &[IoSlice::new(b"?")]).unwrap();
+            match bench.next() {
+                Completion::DatagramFailed { socket: of, error } => {
+                    assert_eq!((of, error.kind()), (socket, ErrorKind::ConnectionRefused));
+                }
+                other => panic!("{other:?}"),
+            }
+            bench.assert_idle();
+        }
+    });
+}
+
+/// The datagrams of the next completion, and whether more follow at once.
+fn together(bench: &mut Bench, from: Handle) -> (Vec<Vec<u8>>, bool) {
+    match bench.next() {
+        Completion::Datagrams { socket, chunk, len, segment, more } if socket == from => {
+            let bytes = bench.driver.take_chunk(chunk);
+            let datagrams = bytes[..len].chunks(segment.max(1)).map(<[u8]>::to_vec).collect();
+            bench.driver.give_back(chunk, bytes);
+            (datagrams, more)
+        }
+        other => panic!("{other:?}"),
+    }
 }

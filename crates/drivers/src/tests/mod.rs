@@ -1,16 +1,19 @@
 //! Each rule of the driver contract, asked of every driver in the table through the trait, with std's sockets as peers.
 //!
-//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `beside.rs` about jobs, signals and the waker, `time.rs`
-//! about waiting; here is what they share.
+//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `unix.rs` about descriptors that are passed, `watches.rs` about descriptors
+//! of others, `files.rs` about files, `beside.rs` about jobs, signals and the waker, `time.rs` about waiting; here is what they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod beside;
 mod closing;
 mod datagrams;
+mod files;
 mod ports;
 mod streams;
 mod time;
+mod unix;
+mod watches;
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -113,7 +116,7 @@ impl Bench {
     /// The next completion, which has to be one datagram of this socket.
     fn datagram(&mut self, from: Handle) -> Vec<u8> {
         match self.next() {
-            Completion::Datagrams { socket, chunk, len, segment } if socket == from => {
+            Completion::Datagrams { socket, chunk, len, segment, .. } if socket == from => {
                 assert_eq!(len, segment, "several datagrams");
                 let bytes = self.driver.take_chunk(chunk);
                 let datagram = bytes[..len].to_vec();

@@ -138,10 +138,10 @@ fn an_ipv6_port_takes_ipv4_only_if_told_to() {
 }
 
 #[test]
-fn what_is_no_ip_address_is_not_supported() {
+fn what_is_no_address_of_a_socket_is_not_supported() {
     each(|mut bench| {
-        let path = marline_core::Addr::Unix("/nowhere".into());
-        let error = bench.driver.listen(&path, &ListenOptions::default()).unwrap_err();
+        let name = marline_core::Addr::Named("nowhere".into());
+        let error = bench.driver.listen(&name, &ListenOptions::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     });
 }

@@ -109,10 +109,16 @@ fn a_capability_that_is_not_there_is_not_claimed() {
             Capability::ALL.into_iter().filter(|&one| bench.driver.supports(one)).collect();
         let expected = [
             Capability::Datagrams,
+            Capability::Multicast,
+            Capability::Unix,
+            Capability::Adopt,
             Capability::Resolve,
             Capability::Work,
             Capability::Signals,
             Capability::Stalls,
+            Capability::Watch,
+            Capability::PassDescriptors,
+            Capability::SendFile,
         ];
         assert_eq!(there, expected);
     });

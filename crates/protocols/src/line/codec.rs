@@ -7,7 +7,8 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 
-use super::format::{LineFormat, Verdict, end_of, ends_with, looked_at};
+use super::format::{LineFormat, Verdict, end_of, ends_with};
+use crate::carry::Carry;
 
 /// Reads lines, and raw bytes where asked to, from a stream.
 ///
@@ -38,16 +39,14 @@ pub struct LineCodec {
     format: LineFormat,
     state: State,
     /// The beginning of an unfinished line; searched, and without an end in it.
-    carried: Vec<u8>,
-    /// Where in the stream `carried` begins; where new input begins if it is empty.
-    position: u64,
+    carry: Carry,
 }
 
 impl LineCodec {
     /// Makes a codec that stands at byte 0 of a stream and reads lines.
     #[must_use]
     pub const fn new(format: LineFormat) -> Self {
-        Self { format, state: State::Lines, carried: Vec::new(), position: 0 }
+        Self { format, state: State::Lines, carry: Carry::new() }
     }
 
     /// Lends the next bytes of the stream to the codec. Nothing is read until frames are pulled.
@@ -108,8 +107,7 @@ impl LineCodec {
     #[doc(alias = "clearLineBuffer")]
     #[must_use]
     pub fn take_pending(&mut self) -> Vec<u8> {
-        self.position += self.carried.len() as u64;
-        mem::take(&mut self.carried)
+        self.carry.take()
     }
 
     /// The beginning of the unfinished line, empty if there is none.
@@ -118,7 +116,7 @@ impl LineCodec {
     /// beginning of a delimiter.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
-        &self.carried
+        &self.carry.bytes
     }
 
     /// What a line is here.
@@ -137,7 +135,13 @@ impl LineCodec {
     /// dropped. Pending bytes are not.
     #[must_use]
     pub const fn position(&self) -> u64 {
-        self.position
+        self.carry.position
+    }
+
+    /// Bytes of memory owned now, for the beginning of the unfinished line: at most the limit and a delimiter.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.carry.held()
     }
 
     const fn switch(&mut self, state: State) {
@@ -146,61 +150,38 @@ impl LineCodec {
         }
     }
 
-    /// Bytes of memory owned now.
-    #[cfg(test)]
-    pub(super) const fn owned(&self) -> usize {
-        self.carried.capacity()
-    }
-
-    /// Keeps the beginning of a line for the next input. Never asks for more memory than a line may
-    /// have.
+    /// Keeps the beginning of a line for the next input.
     fn keep(&mut self, input: &[u8]) {
-        let needed = self.carried.len() + input.len();
-        if needed > self.carried.capacity() {
-            let room = needed.max(2 * self.carried.capacity()).min(self.format.reach()).max(needed);
-            self.carried.reserve_exact(room - self.carried.len());
-        }
-        looked_at(input.len());
-        self.carried.extend_from_slice(input);
+        self.carry.keep(input, self.format.reach());
     }
 
     /// Stands at the byte of the error, `at` bytes into the line, and keeps what lies behind it.
     /// Returns what was used of the input.
     fn fail(&mut self, at: usize, error: LineError) -> usize {
-        let used = at.saturating_sub(self.carried.len());
-        self.forget(at - used);
-        self.position += used as u64;
+        let used = at.saturating_sub(self.carry.bytes.len());
+        self.carry.forget(at - used);
+        self.carry.position += used as u64;
         self.state = State::Failed(error);
         used
-    }
-
-    /// Drops the first `count` carried bytes, and the memory with the last of them.
-    fn forget(&mut self, count: usize) {
-        self.position += count as u64;
-        if count == self.carried.len() {
-            self.carried = Vec::new();
-        } else {
-            self.carried.drain(..count);
-        }
     }
 
     /// Drops up to the end of a bad line. Returns what was used of the input.
     fn skip(&mut self, input: &[u8]) -> usize {
         let needle = self.format.delimiter.searched();
-        let before = self.carried.len();
-        if let Some(end) = end_of(needle, &self.carried, input) {
-            self.forget(before);
-            self.position += (end - before) as u64;
+        let before = self.carry.bytes.len();
+        if let Some(end) = end_of(needle, &self.carry.bytes, input) {
+            self.carry.forget(before);
+            self.carry.position += (end - before) as u64;
             self.state = State::Lines;
             return end - before;
         }
         // Of all that was seen only the beginning of a delimiter matters; most often there is none.
         let kept = (0..needle.len())
             .rev()
-            .find(|&n| ends_with(&self.carried, input, &needle[..n]))
+            .find(|&n| ends_with(&self.carry.bytes, input, &needle[..n]))
             .unwrap_or(0);
-        self.position += (before + input.len() - kept) as u64;
-        self.carried = needle[..kept].to_vec();
+        self.carry.position += (before + input.len() - kept) as u64;
+        self.carry.bytes = needle[..kept].to_vec();
         input.len()
     }
 }
@@ -261,11 +242,11 @@ impl<'i> Feed<'_, 'i> {
             Lent::Input { from, .. } => self.input = &from[length - unused..],
             Lent::Carried => {
                 let mut back = self.cut.split_off(length - unused);
-                back.append(&mut self.codec.carried);
-                self.codec.carried = back;
+                back.append(&mut self.codec.carry.bytes);
+                self.codec.carry.bytes = back;
             }
         }
-        self.codec.position -= unused as u64;
+        self.codec.carry.position -= unused as u64;
         self.codec.set_lines();
     }
 
@@ -287,52 +268,46 @@ impl<'i> Feed<'_, 'i> {
     fn next_raw(&mut self, left: u64) -> Option<Frame<'_>> {
         let codec = &mut *self.codec;
         let from = self.input;
-        let available = if codec.carried.is_empty() { from.len() } else { codec.carried.len() };
+        let available =
+            if codec.carry.bytes.is_empty() { from.len() } else { codec.carry.bytes.len() };
         if available == 0 {
             return None;
         }
         let length = usize::try_from(left).map_or(available, |left| left.min(available));
-        codec.position += length as u64;
+        codec.carry.position += length as u64;
         if left != UNTIL_TOLD {
             codec.set_raw_for(left - length as u64);
         }
-        if codec.carried.is_empty() {
+        if codec.carry.bytes.is_empty() {
             let (frame, rest) = from.split_at(length);
             self.input = rest;
             self.lent = Lent::Input { from, length };
             return Some(Frame::Raw(frame));
         }
-        let rest = codec.carried.split_off(length);
-        self.cut = mem::replace(&mut codec.carried, rest);
+        let rest = codec.carry.bytes.split_off(length);
+        self.cut = mem::replace(&mut codec.carry.bytes, rest);
         self.lent = Lent::Carried;
         Some(Frame::Raw(&self.cut))
     }
 
     fn next_line(&mut self) -> Result<Option<Frame<'_>>, LineError> {
         let codec = &mut *self.codec;
-        let limit = codec.format.limit;
-        let (at, error) = match codec.format.search(&codec.carried, self.input) {
-            Verdict::Unfinished => {
-                codec.keep(self.input);
-                self.input = &[];
-                return Ok(None);
+        let verdict = codec.format.search(&codec.carry.bytes, self.input);
+        if let Verdict::Line { length, end } = verdict {
+            let (used, rest) = self.input.split_at(end - codec.carry.bytes.len());
+            self.input = rest;
+            if codec.carry.bytes.is_empty() {
+                codec.carry.position += end as u64;
+                return Ok(Some(Frame::Line(&used[..length])));
             }
-            Verdict::Line { length, end } => {
-                let (used, rest) = self.input.split_at(end - codec.carried.len());
-                self.input = rest;
-                codec.position += end as u64;
-                if codec.carried.is_empty() {
-                    return Ok(Some(Frame::Line(&used[..length])));
-                }
-                codec.keep(used);
-                self.cut = mem::take(&mut codec.carried);
-                return Ok(Some(Frame::Line(&self.cut[..length])));
-            }
-            Verdict::TooLong => {
-                (limit, LineError::TooLong { limit, at: codec.position + limit as u64 })
-            }
-            Verdict::BareCr { at } => (at, LineError::BareCr { at: codec.position + at as u64 }),
-            Verdict::BareLf { at } => (at, LineError::BareLf { at: codec.position + at as u64 }),
+            codec.keep(used);
+            self.cut = codec.carry.take();
+            return Ok(Some(Frame::Line(&self.cut[..length])));
+        }
+        let Some((at, error)) = verdict.error(codec.carry.position, codec.format.limit) else {
+            codec.keep(self.input);
+            self.input = &[];
+            return Ok(None);
         };
         let used = codec.fail(at, error);
         self.input = &self.input[used..];

@@ -9,6 +9,10 @@ use std::fmt;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
+use super::LineError;
+use crate::carry::{byte_at, looked_at};
+use crate::frame::{Envelope, FrameFormat, Search};
+
 /// How long a line may be unless told otherwise, in bytes, delimiter excluded.
 #[doc(alias = "MAX_LENGTH")]
 pub const DEFAULT_LIMIT: usize = 16_384;
@@ -59,6 +63,11 @@ impl LineFormat {
     /// takes each of them for an end of line.
     #[doc(alias = "sendLine")]
     pub fn encode(&self, line: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        FrameFormat::encode(self, line, out)
+    }
+
+    /// Refuses what a reader of the same format would not read as this one line.
+    fn check(&self, line: &[u8]) -> Result<(), EncodeError> {
         if line.len() > self.limit {
             return Err(EncodeError::TooLong { limit: self.limit, length: line.len() });
         }
@@ -74,9 +83,6 @@ impl LineFormat {
         if let Some(at) = inside {
             return Err(EncodeError::Delimiter { at });
         }
-        out.reserve(line.len() + delimiter.len());
-        out.extend_from_slice(line);
-        out.extend_from_slice(delimiter);
         Ok(())
     }
 
@@ -102,7 +108,7 @@ impl LineFormat {
         let mut length = end - needle.len();
         if self.delimiter.0 == Kind::Lenient
             && length > 0
-            && byte(carried, input, length - 1) == b'\r'
+            && byte_at(carried, input, length - 1) == b'\r'
         {
             length -= 1;
         }
@@ -125,13 +131,43 @@ impl LineFormat {
             None if present > self.limit => Verdict::TooLong,
             None => Verdict::Unfinished,
             Some(mark) if mark > self.limit => Verdict::TooLong,
-            Some(mark) if byte(carried, input, mark) == b'\n' => Verdict::BareLf { at: mark },
+            Some(mark) if byte_at(carried, input, mark) == b'\n' => Verdict::BareLf { at: mark },
             Some(mark) if mark + 1 == present => Verdict::Unfinished,
-            Some(mark) if byte(carried, input, mark + 1) == b'\n' => {
+            Some(mark) if byte_at(carried, input, mark + 1) == b'\n' => {
                 Verdict::Line { length: mark, end: mark + 2 }
             }
             Some(mark) => Verdict::BareCr { at: mark },
         }
+    }
+}
+
+/// Lines only: without raw bytes in between, and without going on behind a line that is none.
+impl FrameFormat for LineFormat {
+    type Error = LineError;
+    type EncodeError = EncodeError;
+
+    fn limit(&self) -> usize {
+        self.limit
+    }
+
+    fn with_limit(self, limit: usize) -> Self {
+        self.with_limit(limit)
+    }
+
+    fn search(&self, position: u64, carried: &[u8], input: &[u8]) -> Result<Search, LineError> {
+        let verdict = self.search(carried, input);
+        match verdict {
+            Verdict::Line { length, end } => Ok(Search::Frame { content: 0..length, end }),
+            _ => verdict.error(position, self.limit).map_or_else(
+                || Ok(Search::Unfinished { at_most: self.reach() }),
+                |(_, error)| Err(error),
+            ),
+        }
+    }
+
+    fn envelope(&self, line: &[u8]) -> Result<Envelope, EncodeError> {
+        self.check(line)?;
+        Ok(Envelope::new(b"", self.delimiter.written()))
     }
 }
 
@@ -246,6 +282,20 @@ pub(super) enum Verdict {
     BareLf { at: usize },
 }
 
+impl Verdict {
+    /// The error it is, if it is one, and at which byte of the line.
+    pub(super) const fn error(self, position: u64, limit: usize) -> Option<(usize, LineError)> {
+        match self {
+            Self::Unfinished | Self::Line { .. } => None,
+            Self::TooLong => {
+                Some((limit, LineError::TooLong { limit, at: position + limit as u64 }))
+            }
+            Self::BareCr { at } => Some((at, LineError::BareCr { at: position + at as u64 })),
+            Self::BareLf { at } => Some((at, LineError::BareLf { at: position + at as u64 })),
+        }
+    }
+}
+
 /// Where the first `needle` of `carried` followed by `input` ends, if it ends in `input` (ends in
 /// `carried` were looked for when those bytes came). Time: the length of `input`, times that of
 /// `needle` at worst.
@@ -273,19 +323,6 @@ pub(super) fn ends_with(a: &[u8], b: &[u8], tail: &[u8]) -> bool {
     b == in_b && a.ends_with(in_a)
 }
 
-/// The byte at `index` of `a` followed by `b`.
-fn byte(a: &[u8], b: &[u8], index: usize) -> u8 {
-    if index < a.len() { a[index] } else { b[index - a.len()] }
-}
-
 fn prefix(bytes: &[u8], length: usize) -> &[u8] {
     &bytes[..bytes.len().min(length)]
-}
-
-/// Counts work in tests, which check that reading takes linear time without a clock.
-#[inline]
-pub(super) fn looked_at(bytes: usize) {
-    #[cfg(test)]
-    super::tests::WORK.set(super::tests::WORK.get() + bytes);
-    let _ = bytes;
 }

@@ -2,6 +2,7 @@
 //! the tests as well.
 
 use super::{Delimiter, Frame, LineCodec, LineError, LineFormat};
+use crate::cut;
 
 /// Reads `data[4..]` in one piece and in many, with a format and reactions drawn from `data[..4]`.
 ///
@@ -20,15 +21,7 @@ pub fn fuzz(data: &[u8]) {
     let delimiter = delimiters[usize::from(format) % delimiters.len()];
     let format = LineFormat::new(delimiter).with_limit(usize::from(limit % 24));
     let whole = read(format, plan, &[stream]);
-    let mut noise = u32::from(seed);
-    let mut pieces = Vec::new();
-    let mut rest = stream;
-    while !rest.is_empty() {
-        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let (piece, after) = rest.split_at((noise >> 28) as usize % (rest.len() + 1));
-        pieces.push(piece);
-        rest = after;
-    }
+    let pieces = cut::drawn(stream, seed);
     assert_eq!(read(format, plan, &pieces), whole, "cut as {pieces:?}");
     if !matches!(whole.events.last(), Some(Event::Error(_))) {
         assert_eq!(whole.position + whole.pending.len() as u64, stream.len() as u64);

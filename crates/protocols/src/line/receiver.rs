@@ -6,6 +6,7 @@ use std::ops::Deref;
 use marline_core::{CloseReason, Protocol, Transport};
 
 use super::{EncodeError, Frame, LineCodec, LineError, LineFormat};
+use crate::frame::send;
 
 /// The owner of a connection that speaks in lines. Make a protocol of it with [`LineReceiver::new`].
 ///
@@ -42,7 +43,8 @@ pub trait LineProtocol: 'static {
         None
     }
 
-    /// What arrived is no line. By default the connection is closed.
+    /// What arrived is no line. By default the connection is closed. An [`upgrade`](LineLink::upgrade) from here gives the next protocol what
+    /// comes from the byte of the error on.
     #[doc(alias = "lineLengthExceeded")]
     fn line_refused(&mut self, link: &mut LineLink<'_>, _error: LineError) -> Refused {
         link.lose_connection();
@@ -74,17 +76,16 @@ pub enum Refused {
 pub struct LineLink<'a> {
     transport: &'a Transport,
     format: LineFormat,
-    wish: Wish,
+    mode: Option<Mode>,
+    upgrade: Option<Upgrade>,
 }
 
-/// What the protocol wants to happen to what comes next.
-enum Wish {
-    Nothing,
+/// How the protocol wants what comes next to be read.
+#[derive(Clone, Copy)]
+enum Mode {
     Lines,
     Raw,
     RawFor(u64),
-    Limit(usize),
-    Upgrade(Upgrade),
 }
 
 /// Hands a connection over, with the bytes that were not used.
@@ -92,7 +93,7 @@ type Upgrade = Box<dyn FnOnce(&Transport, &[u8])>;
 
 impl<'a> LineLink<'a> {
     fn new(transport: &'a Transport, format: LineFormat) -> Self {
-        Self { transport, format, wish: Wish::Nothing }
+        Self { transport, format, mode: None, upgrade: None }
     }
 
     /// Sends a line with its delimiter.
@@ -102,37 +103,35 @@ impl<'a> LineLink<'a> {
     /// A line that is too long or would end early is not sent at all: text from elsewhere cannot smuggle in a line of its own.
     #[doc(alias = "sendLine")]
     pub fn send_line(&self, line: &[u8]) -> Result<(), EncodeError> {
-        let mut out = Vec::new();
-        self.format.encode(line, &mut out)?;
-        self.transport.write(&out);
-        Ok(())
+        send(self.transport, self.format, line)
     }
 
     /// What comes next is raw, until `raw_received` says otherwise.
     #[doc(alias = "setRawMode")]
     pub fn set_raw(&mut self) {
-        self.wish = Wish::Raw;
+        self.mode = Some(Mode::Raw);
     }
 
     /// The next `count` bytes are raw, then lines come again.
     pub fn set_raw_for(&mut self, count: u64) {
-        self.wish = Wish::RawFor(count);
+        self.mode = Some(Mode::RawFor(count));
     }
 
     /// What comes next are lines.
     #[doc(alias = "setLineMode")]
     pub fn set_lines(&mut self) {
-        self.wish = Wish::Lines;
+        self.mode = Some(Mode::Lines);
     }
 
-    /// Lines may be so long from now on.
+    /// Lines may be so long from now on, in bytes, delimiter excluded: those that come, beginning with the unfinished one, and those that
+    /// go.
     pub fn set_limit(&mut self, limit: usize) {
-        self.wish = Wish::Limit(limit);
+        self.format = self.format.with_limit(limit);
     }
 
     /// Hands the connection to another protocol after this callback, with all bytes that were not used.
     pub fn upgrade<Q: Protocol>(&mut self, next: Q) {
-        self.wish = Wish::Upgrade(Box::new(|transport, rest| {
+        self.upgrade = Some(Box::new(|transport, rest| {
             transport.upgrade(next, rest);
         }));
     }
@@ -158,7 +157,6 @@ impl fmt::Debug for LineLink<'_> {
 }
 
 /// Makes a [`Protocol`] of a [`LineProtocol`].
-#[doc(alias = "LineOnlyReceiver")]
 pub struct LineReceiver<P> {
     codec: LineCodec,
     protocol: P,
@@ -177,11 +175,16 @@ impl<P: LineProtocol> LineReceiver<P> {
         &mut self.protocol
     }
 
+    /// Bytes of memory owned for input now: see [`LineCodec::held`].
+    pub fn held(&self) -> usize {
+        self.codec.held()
+    }
+
     /// Calls a callback that comes between two frames, and does what it wished.
     fn between(&mut self, transport: &Transport, call: impl FnOnce(&mut P, &mut LineLink<'_>)) {
         let mut link = LineLink::new(transport, self.codec.format());
         call(&mut self.protocol, &mut link);
-        if let Some(upgrade) = grant(&mut self.codec, link.wish) {
+        if let Some(upgrade) = grant(&mut self.codec, link) {
             self.over = true;
             let rest = self.codec.take_pending();
             upgrade(transport, &rest);
@@ -189,17 +192,16 @@ impl<P: LineProtocol> LineReceiver<P> {
     }
 }
 
-/// Grants a wish as far as it concerns the codec; a hand-over is returned.
-fn grant(codec: &mut LineCodec, wish: Wish) -> Option<Upgrade> {
-    match wish {
-        Wish::Nothing => {}
-        Wish::Lines => codec.set_lines(),
-        Wish::Raw => codec.set_raw(),
-        Wish::RawFor(count) => codec.set_raw_for(count),
-        Wish::Limit(limit) => codec.set_limit(limit),
-        Wish::Upgrade(upgrade) => return Some(upgrade),
+/// Grants what was wished as far as it concerns the codec; a hand-over is returned.
+fn grant(codec: &mut LineCodec, link: LineLink<'_>) -> Option<Upgrade> {
+    codec.set_limit(link.format.limit());
+    match link.mode {
+        None => {}
+        Some(Mode::Lines) => codec.set_lines(),
+        Some(Mode::Raw) => codec.set_raw(),
+        Some(Mode::RawFor(count)) => codec.set_raw_for(count),
     }
-    None
+    link.upgrade
 }
 
 impl<P: LineProtocol> Protocol for LineReceiver<P> {
@@ -211,33 +213,30 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
         if self.over {
             return;
         }
-        let format = self.codec.format();
         let mut feed = self.codec.feed(data);
         loop {
-            let mut link = LineLink::new(transport, format);
+            let mut link = LineLink::new(transport, feed.codec().format());
             match feed.next_frame() {
                 Ok(None) => return transport.account_held(self.codec.pending().len()),
                 Ok(Some(Frame::Line(line))) => self.protocol.line_received(&mut link, line),
                 Ok(Some(Frame::Raw(bytes))) => {
                     if let Some(unused) = self.protocol.raw_received(&mut link, bytes) {
-                        let wish = link.wish;
                         feed.end_raw(unused);
-                        link = LineLink { transport, format, wish };
                     }
                 }
                 Err(error) => match self.protocol.line_refused(&mut link, error) {
                     Refused::Skip => feed.codec().skip_line(),
-                    Refused::Stop => {
-                        self.over = true;
-                        return;
-                    }
+                    Refused::Stop => self.over = true,
                 },
             }
-            if let Some(upgrade) = grant(feed.codec(), link.wish) {
+            if let Some(upgrade) = grant(feed.codec(), link) {
                 self.over = true;
                 let mut rest = feed.codec().take_pending();
                 rest.extend_from_slice(feed.rest());
                 return upgrade(transport, &rest);
+            }
+            if self.over {
+                return drop(feed.codec().take_pending());
             }
             if !transport.is_open() {
                 return;
@@ -391,6 +390,50 @@ mod tests {
         talk(obey(), &[S("hello\r\n"), long, S("refused TooLong"), Closed]);
         let patient = LineReceiver::new(Obey { skip: true });
         talk(patient, &[S("hello\r\n"), long, S("refused TooLong"), S("line b\r\n")]);
+    }
+
+    #[test]
+    fn a_limit_and_a_mode_can_be_changed_in_one_callback() {
+        struct Both;
+
+        impl LineProtocol for Both {
+            fn format(&self) -> LineFormat {
+                LineFormat::default().with_limit(4)
+            }
+
+            fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
+                if line == b"BOTH" {
+                    link.set_raw_for(2);
+                    link.set_limit(9);
+                }
+                link.send_line(line).unwrap();
+            }
+
+            fn raw_received(&mut self, link: &mut LineLink<'_>, bytes: &[u8]) -> Option<usize> {
+                link.write_sequence([bytes, b"\n"]);
+                None
+            }
+        }
+
+        let steps = [C("BOTH\r\nrrlonger\r\n"), S("BOTH\r\n"), S("rr\n"), S("longer\r\n")];
+        talk(LineReceiver::new(Both), &steps);
+    }
+
+    #[test]
+    fn what_is_no_line_can_be_handed_over() {
+        struct Fallback;
+
+        impl LineProtocol for Fallback {
+            fn line_received(&mut self, _: &mut LineLink<'_>, _: &[u8]) {}
+
+            fn line_refused(&mut self, link: &mut LineLink<'_>, _: LineError) -> Refused {
+                link.upgrade(Loud);
+                Refused::Stop
+            }
+        }
+
+        let steps = [C("a\r\nb\nc"), S("LOUD \n"), S("C"), C("d\n"), S("D\n")];
+        talk(LineReceiver::new(Fallback), &steps);
     }
 
     #[test]

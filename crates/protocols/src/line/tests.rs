@@ -2,49 +2,16 @@
 //! changed at each frame.
 #![allow(clippy::unwrap_used)]
 
-use std::cell::Cell;
-use std::path::Path;
-
 use super::fuzz::{Event, Reading, read};
 use super::*;
-
-thread_local! {
-    /// Bytes looked at or copied by this thread.
-    pub(super) static WORK: Cell<usize> = const { Cell::new(0) };
-}
+use crate::carry::work;
+use crate::cut;
 
 const STOP: u8 = 0x80;
 const TWISTED: Delimiter = Delimiter::exact(b"\r\n");
 
 fn codec(limit: usize) -> LineCodec {
     LineCodec::new(LineFormat::default().with_limit(limit))
-}
-
-/// Every stream of up to `longest` symbols of `alphabet`.
-fn streams(alphabet: &[u8], longest: u32) -> impl Iterator<Item = Vec<u8>> {
-    (0..=longest).flat_map(move |length| {
-        (0..alphabet.len().pow(length)).map(move |mut number| {
-            let mut stream = Vec::new();
-            for _ in 0..length {
-                stream.push(alphabet[number % alphabet.len()]);
-                number /= alphabet.len();
-            }
-            stream
-        })
-    })
-}
-
-/// The pieces of `stream` if it is cut behind byte n where bit n of `cuts` is set.
-fn pieces(stream: &[u8], cuts: usize) -> Vec<&[u8]> {
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    for end in 1..=stream.len() {
-        if end == stream.len() || cuts >> (end - 1) & 1 == 1 {
-            pieces.push(&stream[from..end]);
-            from = end;
-        }
-    }
-    pieces
 }
 
 /// Reading as the words of the documentation say it, byte by byte, over the whole stream, without
@@ -114,7 +81,7 @@ fn model(format: LineFormat, plan: u8, stream: &[u8]) -> Vec<Event> {
 #[test]
 fn every_short_stream_reads_as_the_model_says_however_it_is_cut() {
     let formats = [Delimiter::CRLF, Delimiter::CRLF_OR_LF, TWISTED, Delimiter::LF];
-    for stream in streams(b"a\r\n", 7) {
+    for stream in cut::every_stream(b"a\r\n", 7) {
         for (delimiter, limit) in formats.iter().flat_map(|&d| [0, 1, 3, 7].map(|l| (d, l))) {
             let format = LineFormat::new(delimiter).with_limit(limit);
             for plan in [0, STOP] {
@@ -125,7 +92,7 @@ fn every_short_stream_reads_as_the_model_says_however_it_is_cut() {
                     "{format:?} {plan} {stream:?}"
                 );
                 for cuts in 0..1 << stream.len().saturating_sub(1) {
-                    let cut = read(format, plan, &pieces(&stream, cuts));
+                    let cut = read(format, plan, &cut::at(&stream, cuts));
                     assert_eq!(cut, whole, "{format:?} {plan} {stream:?} {cuts:b}");
                 }
             }
@@ -136,12 +103,12 @@ fn every_short_stream_reads_as_the_model_says_however_it_is_cut() {
 #[test]
 fn a_delimiter_that_repeats_itself_is_found_at_its_first_place_however_it_is_cut() {
     for delimiter in [Delimiter::exact(b"aa"), Delimiter::exact(b"aba"), Delimiter::exact(b"aab")] {
-        for (stream, limit) in streams(b"ab", 8).flat_map(|s| [(s.clone(), 1), (s, 8)]) {
+        for (stream, limit) in cut::every_stream(b"ab", 8).flat_map(|s| [(s.clone(), 1), (s, 8)]) {
             let format = LineFormat::new(delimiter).with_limit(limit);
             let whole = read(format, 0, &[&stream]);
             assert_eq!(whole.events, model(format, 0, &stream), "{format:?} {stream:?}");
             for cuts in 0..1 << stream.len().saturating_sub(1) {
-                let cut = read(format, 0, &pieces(&stream, cuts));
+                let cut = read(format, 0, &cut::at(&stream, cuts));
                 assert_eq!(cut, whole, "{format:?} {stream:?} {cuts:b}");
             }
         }
@@ -150,13 +117,13 @@ fn a_delimiter_that_repeats_itself_is_found_at_its_first_place_however_it_is_cut
 
 #[test]
 fn raw_bytes_after_any_line_and_a_rest_fed_again_read_the_same_however_they_are_cut() {
-    for stream in streams(b"a\r\n", 6) {
+    for stream in cut::every_stream(b"a\r\n", 6) {
         for plan in (0..=255_u8).step_by(7) {
             let format = LineFormat::new(Delimiter::CRLF_OR_LF).with_limit(2);
             let whole = read(format, plan & !0x40, &[&stream]);
             assert_eq!(whole.events, model(format, plan, &stream), "{plan:b} {stream:?}");
             for cuts in [0b11111, 0b10101, 0b01010, 0b00100] {
-                let cut = read(format, plan | 0x40, &pieces(&stream, cuts));
+                let cut = read(format, plan | 0x40, &cut::at(&stream, cuts));
                 assert_eq!(cut, whole, "{plan:b} {stream:?} {cuts:b}");
             }
         }
@@ -165,12 +132,7 @@ fn raw_bytes_after_any_line_and_a_rest_fed_again_read_the_same_however_they_are_
 
 #[test]
 fn long_random_streams_read_the_same_however_they_are_cut() {
-    let mut noise = 1_u64;
-    let mut draw = || {
-        noise =
-            noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (noise >> 33) as usize
-    };
+    let mut draw = cut::noise();
     for _ in 0..3_000 {
         let mut data: Vec<u8> = (0..4).map(|_| draw() as u8).collect();
         for _ in 0..draw() % 300 {
@@ -189,16 +151,15 @@ fn seeds_of_the_fuzzer_hold() {
     fuzz(b"\0\x10\x80\x05EHLO a\r\nMAIL FROM:<a@b>\r\nDATA\r\n.\n.\r\n");
     fuzz(b"\x01\x17\x31\x09a\nb\r\nraw\rc\r\r\n\n");
     fuzz(b"\x04\x03\x00\x01ababababaababa");
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/line");
-    for seed in corpus.read_dir().into_iter().flatten() {
-        fuzz(&std::fs::read(seed.unwrap().path()).unwrap());
-    }
+    cut::corpus("line", fuzz);
 }
 
 #[test]
 fn what_is_written_is_read_as_one_line_and_what_is_refused_would_not_be() {
     let formats = [Delimiter::LF, TWISTED, Delimiter::exact(b"aa"), Delimiter::exact(b"aab")];
-    for (line, delimiter) in streams(b"ab\r\n", 5).flat_map(|l| formats.map(|d| (l.clone(), d))) {
+    for (line, delimiter) in
+        cut::every_stream(b"ab\r\n", 5).flat_map(|l| formats.map(|d| (l.clone(), d)))
+    {
         let format = LineFormat::new(delimiter).with_limit(9);
         let mut written = b"kept".to_vec();
         let result = format.encode(&line, &mut written);
@@ -240,10 +201,9 @@ fn each_byte_is_looked_at_a_bounded_number_of_times_however_it_comes() {
         [&lines, &hostile, &newlines].into_iter().flat_map(|s| formats.map(|d| (s, d)))
     {
         for (limit, size) in [(100, 1), (100, 4096), (30_000, 1), (30_000, 7), (30_000, 30_000)] {
-            WORK.set(0);
             let pieces: Vec<&[u8]> = stream.chunks(size).collect();
-            read(LineFormat::new(delimiter).with_limit(limit), 0, &pieces);
-            let (work, bytes) = (WORK.get(), stream.len());
+            let format = LineFormat::new(delimiter).with_limit(limit);
+            let (work, bytes) = (work::of(|| drop(read(format, 0, &pieces))), stream.len());
             // Looked for, compared with the delimiter's other bytes, copied once.
             assert!(work <= 5 * bytes, "{work} for {bytes}: {delimiter:?} {limit} {size}");
             assert!(work >= bytes / 2, "nothing was counted");
@@ -267,19 +227,19 @@ fn memory_is_owned_only_while_a_line_is_cut_and_never_above_the_limit() {
     let mut codec = codec(1000);
     for _ in 0..1000 {
         assert_eq!(codec.feed(b"x").next_frame(), Ok(None));
-        assert!(codec.owned() <= 1002);
+        assert!(codec.held() <= 1002);
     }
     assert_eq!(codec.feed(b"\r").next_frame(), Ok(None));
     assert_eq!(codec.feed(b"\n").next_frame(), Ok(Some(Frame::Line(&[b'x'; 1000]))));
-    assert_eq!(codec.owned(), 0);
+    assert_eq!(codec.held(), 0);
     assert_eq!(codec.feed(&[b'x'; 1000]).next_frame(), Ok(None));
     let error = LineError::TooLong { limit: 1000, at: 2002 };
     assert_eq!(codec.feed(b"x").next_frame(), Err(error));
-    assert_eq!(codec.owned(), 0);
+    assert_eq!(codec.held(), 0);
     codec.skip_line();
     for _ in 0..5000 {
         assert_eq!(codec.feed(b"xxxxxxxxxxxx").next_frame(), Ok(None));
-        assert_eq!(codec.owned(), 0);
+        assert_eq!(codec.held(), 0);
     }
 }
 

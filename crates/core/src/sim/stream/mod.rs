@@ -1,12 +1,15 @@
 //! Connections: two ends, two pipes, and what segments, resets and closings do to them. How they come about is in
 //! `opening.rs`; the windows are in `pipe.rs`.
 
+mod luggage;
 mod opening;
 mod pipe;
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
 
+use crate::descriptor::Descriptor;
 use crate::driver::{Close, Completion, Handle, OsError, Outgoing, Sent};
 use crate::{Addr, Time};
 
@@ -52,6 +55,8 @@ pub(super) struct End {
     in_flight: bool,
     /// What has left since the last report.
     left: usize,
+    /// Descriptors that came with the bytes reported last.
+    came: VecDeque<Descriptor>,
     /// A slow reader reads nothing before this.
     reads_from: Time,
     /// After a graceful close: until when what still comes in is swallowed.
@@ -130,6 +135,7 @@ impl End {
             outgoing_from: 0,
             in_flight: false,
             left: 0,
+            came: VecDeque::new(),
             reads_from: Time::ZERO,
             lingers: Time::MAX,
             no_delay: true,
@@ -206,6 +212,7 @@ impl Net {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let end = conn.end_mut(side);
         end.handle = None;
+        end.came.clear();
         end.outgoing = Vec::new();
         end.in_flight = false;
         match (end.stage, how) {
@@ -275,10 +282,14 @@ impl Net {
             if self.wires[incoming.wire as usize].link.split {
                 len = 1 + self.rng.below(len as u64) as usize;
             }
-            incoming.read(&mut scratch[..len]);
+            end.came = incoming.read(&mut scratch[..len]);
+            let alone = end.came.is_empty();
             self.acknowledge(key, side.other());
             self.notify(key, side);
-            return Some(Completion::Received { conn: handle, len });
+            return Some(match alone {
+                true => Completion::Received { conn: handle, len },
+                false => Completion::ReceivedWith { conn: handle, len, lost: false },
+            });
         }
         if incoming.fin == Fin::Arrived {
             incoming.fin = Fin::Reported;

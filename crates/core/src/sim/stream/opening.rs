@@ -43,7 +43,8 @@ impl Net {
                 if path.as_os_str().is_empty() {
                     return Err(OsError::new(ErrorKind::InvalidInput));
                 }
-                if self.hosts[host as usize].paths.contains_key(path) {
+                let state = &self.hosts[host as usize];
+                if state.paths.contains_key(path) || state.packet_paths.contains_key(path) {
                     return Err(OsError::new(ErrorKind::AddrInUse));
                 }
                 addr.clone()

@@ -4,6 +4,9 @@
 use std::collections::VecDeque;
 
 use crate::Time;
+use crate::descriptor::Descriptor;
+
+use super::luggage::Luggage;
 
 /// From one end's send buffer over the wire into the other end's receive buffer.
 ///
@@ -13,6 +16,8 @@ use crate::Time;
 pub(in crate::sim) struct Pipe {
     /// The bytes from `read` to `written`.
     ring: VecDeque<u8>,
+    /// What goes with them.
+    pub(super) luggage: Luggage,
     written: u64,
     sent: u64,
     arrived: u64,
@@ -66,6 +71,7 @@ impl Pipe {
     pub(in crate::sim) fn new(wire: u32, send_buffer: usize, window: usize) -> Self {
         Self {
             ring: VecDeque::new(),
+            luggage: Luggage::default(),
             written: 0,
             sent: 0,
             arrived: 0,
@@ -94,6 +100,11 @@ impl Pipe {
         self.ring.extend(&bytes[..len]);
         self.written += len as u64;
         len
+    }
+
+    /// The place of the next byte that is written.
+    pub(super) const fn next_place(&self) -> u64 {
+        self.written
     }
 
     /// How much the send buffer still takes.
@@ -148,25 +159,28 @@ impl Pipe {
         (self.arrived - self.read) as usize
     }
 
-    /// Moves bytes that have arrived to the start of `target`, which must not be longer than what is readable.
-    pub(in crate::sim) fn read(&mut self, target: &mut [u8]) {
+    /// Moves bytes that have arrived to the start of `target`, which must not be longer than what is readable. Returns what came with them.
+    pub(in crate::sim) fn read(&mut self, target: &mut [u8]) -> VecDeque<Descriptor> {
         let (front, back) = self.ring.as_slices();
         let from_front = target.len().min(front.len());
         let (first, second) = target.split_at_mut(from_front);
         first.copy_from_slice(&front[..from_front]);
         second.copy_from_slice(&back[..second.len()]);
         self.consume(target.len());
+        self.luggage.up_to(self.read)
     }
 
     /// Throws away what has arrived: nobody will read it.
     pub(in crate::sim) fn discard(&mut self) {
         self.consume(self.readable());
+        drop(self.luggage.up_to(self.read));
     }
 
     /// Throws away what has not been sent: it never will be.
     pub(in crate::sim) fn drop_unsent(&mut self) {
         self.ring.truncate((self.sent - self.read) as usize);
         self.written = self.sent;
+        self.luggage.truncate(self.sent);
     }
 
     /// Whether the sender ought to hear how far things are: a quarter of a buffer has changed. That is rare enough to be cheap
@@ -200,6 +214,7 @@ impl Pipe {
     /// Frees the memory of a pipe that nobody will use again.
     pub(in crate::sim) fn clear(&mut self) {
         self.ring = VecDeque::new();
+        self.luggage = Luggage::default();
         self.read = self.written;
         self.sent = self.written;
         self.arrived = self.written;

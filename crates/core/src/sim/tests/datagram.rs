@@ -107,7 +107,7 @@ fn what_cannot_be_sent_is_an_error_and_what_nobody_hears_is_not() {
         post.from.driver.send_datagram(post.sender, to.as_ref(), &[IoSlice::new(&bytes)])
     };
     assert_eq!(send(None, 1), Err(ErrorKind::NotConnected.into()));
-    assert_eq!(send(Some("10.0.0.2:53"), 65_508), Err(ErrorKind::InvalidInput.into()));
+    assert_eq!(send(Some("10.0.0.2:53"), 65_508), Err(OsError::from_raw(90)));
     assert_eq!(send(Some("[fd00::2]:53"), 1), Err(ErrorKind::InvalidInput.into()));
     assert_eq!(send(Some("10.9.9.9:53"), 1), Err(ErrorKind::HostUnreachable.into()));
     assert_eq!(send(Some("10.0.0.2:54"), 1), Ok(()));
@@ -121,5 +121,5 @@ fn what_cannot_be_sent_is_an_error_and_what_nobody_hears_is_not() {
 }
 
 fn datagram(socket: Handle, len: usize) -> Completion {
-    Completion::Datagrams { socket, chunk: 0, len, segment: len }
+    Completion::Datagrams { socket, chunk: 0, len, segment: len, more: false }
 }

@@ -44,8 +44,11 @@ pub(in crate::testing) struct End {
     pub(in crate::testing) written: Vec<u8>,
     /// How many bytes `written` may hold.
     pub(in crate::testing) window: usize,
-    in_flight: Option<(Vec<u8>, usize)>,
+    pub(in crate::testing) in_flight: Option<(Vec<u8>, usize)>,
     spent: Vec<u8>,
+    /// How often this end was asked to send.
+    #[cfg(test)]
+    pub(in crate::testing) sends: usize,
     pub(in crate::testing) write_ended: bool,
     pub(in crate::testing) closed: Option<Close>,
     /// Bytes were reported in this round, or sent: the next wait for the others.
@@ -89,6 +92,8 @@ impl Wire {
             window,
             in_flight: None,
             spent: Vec::new(),
+            #[cfg(test)]
+            sends: 0,
             write_ended: false,
             closed: None,
             served: false,
@@ -251,6 +256,10 @@ impl Driver for MemoryDriver {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.now().as_nanos())
     }
 
+    fn log_clock(&mut self) -> SystemTime {
+        self.wall_clock()
+    }
+
     fn seed(&mut self) -> [u8; 32] {
         [7; 32]
     }
@@ -289,6 +298,10 @@ impl Driver for MemoryDriver {
     fn send(&mut self, conn: Handle, out: Outgoing<'_>) -> Sent {
         let mut wire = self.wire.borrow();
         let Some(end) = wire.open(conn) else { return Sent::Failed(OsError::STALE) };
+        #[cfg(test)]
+        {
+            end.sends += 1;
+        }
         match out {
             Outgoing::Lent(bytes) => Sent::Now(end.take(bytes)),
             Outgoing::Vectored(pieces) => {

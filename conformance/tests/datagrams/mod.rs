@@ -1,0 +1,12 @@
+//! Datagram sockets: addresses, what is sent together, pausing and stopping, refusals, groups, UNIX sockets. `kit.rs` is what these checks
+//! are written with.
+
+mod addresses;
+mod batches;
+mod ending;
+mod groups;
+mod kit;
+mod private_network;
+mod refusals;
+mod unix;
+mod world;

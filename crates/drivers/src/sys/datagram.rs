@@ -1,0 +1,597 @@
+//! `recvmmsg(2)` and `sendmmsg(2)`, and the control messages of UDP's segmentation, which rustix does not have. What to send together and
+//! what becomes of it is decided in `readiness/datagram.rs`; here are the system's structures, filled and read.
+
+use std::fmt;
+use std::mem::offset_of;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+use std::ptr;
+
+use marline_core::Addr;
+use marline_core::driver::Datagram;
+use rustix::io::Errno;
+
+/// Where datagrams are received: a chunk for each message of a call.
+///
+/// A chunk is allocated when a call first wants it, and the pages of it that nothing was written to are never touched.
+pub(crate) struct Inbox {
+    headers: Vec<libc::mmsghdr>,
+    pieces: Vec<libc::iovec>,
+    names: Vec<Name>,
+    controls: Vec<Control>,
+    chunks: Vec<Vec<u8>>,
+    /// How many messages the last call brought: from the first on, these slots are to be set up anew.
+    used: usize,
+}
+
+/// One message of the last call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message {
+    /// How many bytes, from the start of the chunk.
+    pub(crate) len: usize,
+    /// How long each datagram in it is, if there are several.
+    pub(crate) segment: Option<usize>,
+    /// Whether the chunk was too short for it.
+    pub(crate) truncated: bool,
+}
+
+impl Inbox {
+    /// An empty one, which allocates nothing yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            headers: Vec::new(),
+            pieces: Vec::new(),
+            names: Vec::new(),
+            controls: Vec::new(),
+            chunks: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// Receives up to `most` messages, at least one and without waiting; whatever the last call brought is forgotten. Answers how many
+    /// there are.
+    pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, most: usize) -> Result<usize, Errno> {
+        self.grow(most);
+        for slot in 0..self.used {
+            self.arm(slot);
+        }
+        self.used = 0;
+        loop {
+            // SAFETY: `most` is not above the number of headers, for `grow` made as many. Each was set up by `arm` and points to a name, a
+            // control buffer, an iovec and through that to a chunk, with their true sizes; all of these are owned by `self` and
+            // borrowed exclusively for the call. `arm` is called again for each slot that a chunk was moved out of or a name read, before
+            // the next call; the others were not touched since.
+            let count = unsafe {
+                libc::recvmmsg(
+                    fd.as_raw_fd(),
+                    self.headers.as_mut_ptr(),
+                    most as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                    ptr::null_mut(),
+                )
+            };
+            match usize::try_from(count) {
+                Ok(count) => {
+                    self.used = count.min(self.headers.len());
+                    return Ok(self.used);
+                }
+                Err(_) => match last_error() {
+                    Errno::INTR => {}
+                    errno => return Err(errno),
+                },
+            }
+        }
+    }
+
+    /// One message of the last call.
+    pub(crate) fn message(&self, slot: usize) -> Option<Message> {
+        let header = self.headers.get(slot).filter(|_| slot < self.used)?;
+        let len = header.msg_len as usize;
+        let has_control = header.msg_hdr.msg_controllen > 0;
+        let segment =
+            if has_control { self.controls.get(slot).and_then(Control::segment) } else { None };
+        let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+        Some(Message { len, segment, truncated })
+    }
+
+    /// Where a message of the last call came from.
+    pub(crate) fn source(&self, slot: usize) -> Option<Addr> {
+        let header = self.headers.get(slot).filter(|_| slot < self.used)?;
+        self.names.get(slot)?.decode(header.msg_hdr.msg_namelen as usize)
+    }
+
+    /// The bytes of a message of the last call.
+    pub(crate) fn bytes(&self, slot: usize) -> &[u8] {
+        match (self.chunks.get(slot), self.message(slot)) {
+            (Some(chunk), Some(message)) => chunk.get(..message.len).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// Moves the chunk of a message of the last call out.
+    pub(crate) fn take(&mut self, slot: usize) -> Vec<u8> {
+        if slot < self.used { std::mem::take(&mut self.chunks[slot]) } else { Vec::new() }
+    }
+
+    /// Gives a chunk back.
+    pub(crate) fn give_back(&mut self, slot: usize, chunk: Vec<u8>) {
+        if slot < self.used && chunk.len() == CHUNK {
+            self.chunks[slot] = chunk;
+        }
+    }
+
+    /// Makes sure that there are so many slots.
+    fn grow(&mut self, most: usize) {
+        if self.headers.len() >= most {
+            return;
+        }
+        self.headers.resize(most, empty_header());
+        self.pieces.resize(most, libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 });
+        self.names.resize(most, Name::EMPTY);
+        self.controls.resize(most, Control::EMPTY);
+        self.chunks.resize_with(most, Vec::new);
+        // They may have moved.
+        for slot in 0..most {
+            self.arm(slot);
+        }
+    }
+
+    /// Sets a slot up for the next call.
+    fn arm(&mut self, slot: usize) {
+        let chunk = &mut self.chunks[slot];
+        if chunk.len() != CHUNK {
+            // Zeroed by the system: fresh pages are not touched.
+            *chunk = vec![0; CHUNK];
+        }
+        self.pieces[slot] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: CHUNK };
+        let header = &mut self.headers[slot];
+        header.msg_len = 0;
+        header.msg_hdr.msg_name = self.names.as_mut_ptr().wrapping_add(slot).cast();
+        header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
+        header.msg_hdr.msg_iov = self.pieces.as_mut_ptr().wrapping_add(slot);
+        header.msg_hdr.msg_iovlen = 1;
+        header.msg_hdr.msg_control = self.controls.as_mut_ptr().wrapping_add(slot).cast();
+        header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        header.msg_hdr.msg_flags = 0;
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+/// Room for what a sending call is told, kept for the next one.
+pub(crate) struct Outbox {
+    headers: Vec<libc::mmsghdr>,
+    pieces: Vec<libc::iovec>,
+    names: Vec<Name>,
+    controls: Vec<Control>,
+    runs: Vec<Run>,
+}
+
+/// Datagrams that leave as one message.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// How many.
+    count: usize,
+    /// The first of its pieces, and how many there are.
+    pieces: (usize, usize),
+    /// Its name, and how long that is; no length for a connected socket.
+    name: (usize, usize),
+    /// How long each is, if they are several.
+    segment: u16,
+}
+
+/// What has become of a sending call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// So many datagrams have left.
+    Some(usize),
+    /// Not even the first; whether it was one of several in a message.
+    None { errno: Errno, segmented: bool },
+}
+
+impl Outbox {
+    pub(crate) const fn new() -> Self {
+        Self {
+            headers: Vec::new(),
+            pieces: Vec::new(),
+            names: Vec::new(),
+            controls: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// Sends datagrams in one system call, as many of them as that takes ([`MESSAGES`]); with `segmented` those of the same length to the
+    /// same address as one message that the system cuts. None of the addresses may be one that [`encodable`] refuses.
+    pub(crate) fn send(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        batch: &[Datagram<'_>],
+        segmented: bool,
+    ) -> Left {
+        self.plan(batch, segmented);
+        if self.runs.is_empty() {
+            return Left::None { errno: Errno::AFNOSUPPORT, segmented: false };
+        }
+        self.point();
+        loop {
+            // SAFETY: each header points to an iovec array, and where it has them to a name and a control buffer, with their true lengths; all
+            // are elements of vectors of `self` that are complete, and nothing is pushed to them before the call is over. The pieces lie
+            // within the bytes of `batch`, which are borrowed for the call and which the system only reads.
+            let count = unsafe {
+                libc::sendmmsg(
+                    fd.as_raw_fd(),
+                    self.headers.as_mut_ptr(),
+                    self.headers.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                )
+            };
+            return match usize::try_from(count) {
+                Ok(sent) => Left::Some(self.runs.iter().take(sent).map(|run| run.count).sum()),
+                Err(_) => match last_error() {
+                    Errno::INTR => continue,
+                    errno => Left::None {
+                        errno,
+                        segmented: self.runs.first().is_some_and(|run| run.count > 1),
+                    },
+                },
+            };
+        }
+    }
+
+    /// Divides a batch into messages, up to the first that is for an address no datagram can be sent to.
+    fn plan(&mut self, batch: &[Datagram<'_>], segmented: bool) {
+        self.pieces.clear();
+        self.names.clear();
+        self.controls.clear();
+        self.runs.clear();
+        let mut rest = batch;
+        let mut named: Option<(&Addr, (usize, usize))> = None;
+        while let Some(first) = rest.first()
+            && self.runs.len() < MESSAGES
+        {
+            let count = if segmented { run_of(rest) } else { 1 };
+            let (run, after) = rest.split_at(count);
+            rest = after;
+            let name = match (first.to, named) {
+                (None, _) => (0, 0),
+                (Some(to), Some((before, name))) if ptr::eq(to, before) => name,
+                (Some(to), _) => {
+                    let mut bytes = Name::EMPTY;
+                    let Some(len) = bytes.encode(to) else { return };
+                    self.names.push(bytes);
+                    let name = (self.names.len() - 1, len);
+                    named = Some((to, name));
+                    name
+                }
+            };
+            let begin = self.pieces.len();
+            for datagram in run {
+                self.piece(begin, datagram.bytes);
+            }
+            let pieces = (begin, self.pieces.len() - begin);
+            // At most 65,507.
+            let segment = first.bytes.len() as u16;
+            self.runs.push(Run { count, pieces, name, segment });
+        }
+    }
+
+    /// One more piece of a message, or more of its last one.
+    fn piece(&mut self, begin: usize, bytes: &[u8]) {
+        let base = bytes.as_ptr().cast_mut();
+        if let Some(last) = self.pieces.get_mut(begin..).and_then(<[_]>::last_mut)
+            && last.iov_base.addr() + last.iov_len == base.addr()
+        {
+            // They lie one behind the other, as in a batch they mostly do: the system has one piece to look at instead of dozens.
+            last.iov_len += bytes.len();
+            return;
+        }
+        self.pieces.push(libc::iovec { iov_base: base.cast(), iov_len: bytes.len() });
+    }
+
+    /// Fills the headers in, now that nothing they point to moves any more.
+    fn point(&mut self) {
+        self.headers.clear();
+        for run in &self.runs {
+            if run.count > 1 {
+                self.controls.push(Control::with_segment(run.segment));
+            }
+        }
+        let (names, pieces) = (self.names.as_mut_ptr(), self.pieces.as_mut_ptr());
+        let mut control = self.controls.as_mut_ptr();
+        for run in &self.runs {
+            let mut header = empty_header();
+            if run.name.1 > 0 {
+                header.msg_hdr.msg_name = names.wrapping_add(run.name.0).cast();
+                header.msg_hdr.msg_namelen = run.name.1 as libc::socklen_t;
+            }
+            header.msg_hdr.msg_iov = pieces.wrapping_add(run.pieces.0);
+            header.msg_hdr.msg_iovlen = run.pieces.1 as _;
+            if run.count > 1 {
+                header.msg_hdr.msg_control = control.cast();
+                header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+                control = control.wrapping_add(1);
+            }
+            self.headers.push(header);
+        }
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("runs", &self.runs.len()).finish_non_exhaustive()
+    }
+}
+
+/// How many of the first datagrams can leave as one message: to one address, of one length, of which the last may fall short.
+fn run_of(batch: &[Datagram<'_>]) -> usize {
+    let Some(first) = batch.first() else { return 0 };
+    let length = first.bytes.len();
+    if length == 0 || length > LONGEST_SEGMENT {
+        return 1;
+    }
+    let most = SEGMENTS.min(LONGEST_RUN / length);
+    let mut count = 1;
+    for next in batch.iter().take(most).skip(1) {
+        let same = match (first.to, next.to) {
+            (Some(one), Some(other)) => ptr::eq(one, other) || one == other,
+            (None, None) => true,
+            _ => false,
+        };
+        if !same || next.bytes.is_empty() || next.bytes.len() > length {
+            break;
+        }
+        count += 1;
+        if next.bytes.len() < length {
+            break;
+        }
+    }
+    count
+}
+
+/// Asks for datagrams that arrived together to be handed over together. Whether the system does that.
+pub(crate) fn receive_together(fd: BorrowedFd<'_>) -> bool {
+    let on: libc::c_int = 1;
+    // SAFETY: `on` is a whole int, outlives the call, and its size is passed.
+    let set = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_GRO,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    set == 0
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+fn empty_header() -> libc::mmsghdr {
+    // SAFETY: a header of zeros is one with no name, no pieces and no control messages; on some systems it has padding fields that cannot be
+    // named.
+    unsafe { std::mem::zeroed() }
+}
+
+/// The bytes of a `sockaddr` of any family.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Name([u8; 112]);
+
+impl Name {
+    const EMPTY: Self = Self([0; 112]);
+
+    /// Writes an address; how long it is.
+    fn encode(&mut self, addr: &Addr) -> Option<usize> {
+        let bytes = &mut self.0;
+        match addr {
+            Addr::Ip(SocketAddr::V4(addr)) => {
+                put(bytes, 0, &(libc::AF_INET as libc::sa_family_t).to_ne_bytes());
+                put(bytes, offset_of!(libc::sockaddr_in, sin_port), &addr.port().to_be_bytes());
+                put(bytes, offset_of!(libc::sockaddr_in, sin_addr), &addr.ip().octets());
+                Some(size_of::<libc::sockaddr_in>())
+            }
+            Addr::Ip(SocketAddr::V6(addr)) => {
+                type In6 = libc::sockaddr_in6;
+                put(bytes, 0, &(libc::AF_INET6 as libc::sa_family_t).to_ne_bytes());
+                put(bytes, offset_of!(In6, sin6_port), &addr.port().to_be_bytes());
+                put(bytes, offset_of!(In6, sin6_flowinfo), &addr.flowinfo().to_be_bytes());
+                put(bytes, offset_of!(In6, sin6_addr), &addr.ip().octets());
+                put(bytes, offset_of!(In6, sin6_scope_id), &addr.scope_id().to_ne_bytes());
+                Some(size_of::<In6>())
+            }
+            Addr::Unix(path) => {
+                let path = path.as_os_str().as_bytes();
+                let is_abstract = path.first() == Some(&0);
+                let most = size_of::<libc::sockaddr_un>() - PATH - usize::from(!is_abstract);
+                if path.is_empty() || path.len() > most || (!is_abstract && path.contains(&0)) {
+                    return None;
+                }
+                put(bytes, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());
+                put(bytes, PATH, path);
+                Some(PATH + path.len() + usize::from(!is_abstract))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads an address that the system wrote, of so many bytes.
+    fn decode(&self, len: usize) -> Option<Addr> {
+        let bytes = self.0.get(..len)?;
+        let family = match bytes.get(..2) {
+            Some(family) => libc::c_int::from(libc::sa_family_t::from_ne_bytes(get(family, 0)?)),
+            // The name of a UNIX socket that has none is nothing at all.
+            None => libc::AF_UNIX,
+        };
+        match family {
+            libc::AF_INET => {
+                let port = u16::from_be_bytes(get(bytes, offset_of!(libc::sockaddr_in, sin_port))?);
+                let ip = get::<4>(bytes, offset_of!(libc::sockaddr_in, sin_addr))?;
+                Some(Addr::Ip(SocketAddrV4::new(Ipv4Addr::from(ip), port).into()))
+            }
+            libc::AF_INET6 => {
+                type In6 = libc::sockaddr_in6;
+                let port = u16::from_be_bytes(get(bytes, offset_of!(In6, sin6_port))?);
+                let flow = u32::from_be_bytes(get(bytes, offset_of!(In6, sin6_flowinfo))?);
+                let ip = get::<16>(bytes, offset_of!(In6, sin6_addr))?;
+                let scope = u32::from_ne_bytes(get(bytes, offset_of!(In6, sin6_scope_id))?);
+                Some(Addr::Ip(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into()))
+            }
+            libc::AF_UNIX => {
+                let path = bytes.get(PATH..).unwrap_or_default();
+                let path = match path.first() {
+                    // Every byte of an abstract name counts; a path ends at its NUL, if that fitted.
+                    Some(0) => path,
+                    _ => path.split(|byte| *byte == 0).next().unwrap_or_default(),
+                };
+                Some(Addr::Unix(PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One control message with a segment's length.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Control {
+    header: libc::cmsghdr,
+    data: [u8; 8],
+}
+
+impl Control {
+    const EMPTY: Self = Self {
+        // SAFETY: a header is numbers only; on some systems one of them is padding that cannot be named.
+        header: unsafe { std::mem::zeroed() },
+        data: [0; 8],
+    };
+
+    /// `UDP_SEGMENT`: cut what follows into pieces of this length.
+    fn with_segment(length: u16) -> Self {
+        let mut control = Self::EMPTY;
+        control.header.cmsg_len = (HEADER + size_of::<u16>()) as _;
+        control.header.cmsg_level = libc::SOL_UDP;
+        control.header.cmsg_type = libc::UDP_SEGMENT;
+        put(&mut control.data, 0, &length.to_ne_bytes());
+        control
+    }
+
+    /// `UDP_GRO`: what came is to be cut into pieces of this length.
+    fn segment(&self) -> Option<usize> {
+        if self.header.cmsg_level != libc::SOL_UDP || self.header.cmsg_type != libc::UDP_GRO {
+            return None;
+        }
+        let length = libc::c_int::from_ne_bytes(get(&self.data, 0)?);
+        usize::try_from(length).ok().filter(|length| *length > 0)
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+fn get<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+/// The longest message received. UDP has none longer; a longer one of a UNIX socket is cut off, and reported as too long.
+pub(crate) const CHUNK: usize = 65_536;
+/// How many messages a call sends at most.
+pub(crate) const MESSAGES: usize = 64;
+/// What the system cuts at most out of one message.
+const SEGMENTS: usize = 64;
+const LONGEST_RUN: usize = 65_507;
+/// Longer datagrams gain nothing by it, for hardly a network carries them whole.
+const LONGEST_SEGMENT: usize = 32_768;
+/// Where the data of a control message begins.
+const HEADER: usize = size_of::<libc::cmsghdr>();
+/// Where the path begins.
+const PATH: usize = offset_of!(libc::sockaddr_un, sun_path);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagrams<'a>(to: &'a Addr, lengths: &[usize], bytes: &'a [u8]) -> Vec<Datagram<'a>> {
+        lengths.iter().map(|len| Datagram { to: Some(to), bytes: &bytes[..*len] }).collect()
+    }
+
+    #[test]
+    fn addresses_come_back_from_the_systems_form_unchanged() {
+        for text in ["127.0.0.1:1", "255.255.255.255:65535", "[::1]:53", "[fe80::1%7]:80"] {
+            let addr = Addr::Ip(text.parse().unwrap());
+            let mut name = Name::EMPTY;
+            let len = name.encode(&addr).unwrap();
+            assert_eq!(name.decode(len), Some(addr));
+        }
+        for path in
+            ["/tmp/socket", "\0abstract\0name", &"p".repeat(107), &format!("\0{}", "a".repeat(107))]
+        {
+            let addr = Addr::Unix(path.into());
+            let mut name = Name::EMPTY;
+            let len = name.encode(&addr).unwrap();
+            assert_eq!(name.decode(len), Some(addr));
+        }
+        for path in ["", "with\0nul", &"p".repeat(108), &format!("\0{}", "a".repeat(108))] {
+            let mut name = Name::EMPTY;
+            assert_eq!(name.encode(&Addr::Unix(path.into())), None, "{path:?}");
+        }
+        let mut name = Name::EMPTY;
+        assert_eq!(name.encode(&Addr::Named("process".into())), None);
+        // The name of a UNIX socket that has none is its family, or nothing at all.
+        let mut name = Name::EMPTY;
+        put(&mut name.0, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());
+        for len in [0, 2] {
+            assert_eq!(name.decode(len), Some(Addr::Unix(PathBuf::new())), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_run_is_of_one_address_and_one_length_of_which_the_last_may_fall_short() {
+        let (here, there) =
+            (Addr::Ip("10.0.0.1:1".parse().unwrap()), Addr::Ip("10.0.0.2:1".parse().unwrap()));
+        let bytes = vec![0; 65_507];
+        for (lengths, expected) in [
+            (&[][..], 0),
+            (&[0], 1),
+            (&[0, 0], 1),
+            (&[5], 1),
+            (&[5, 5], 2),
+            (&[5, 4], 2),
+            (&[5, 5, 4, 5], 3),
+            (&[5, 5, 4, 4], 3),
+            (&[5, 6], 1),
+            (&[5, 5, 0], 2),
+            (&[32_768, 32_739], 1),
+            (&[32_769, 5], 1),
+            (&[32_754, 32_754], 1),
+            (&[32_700, 32_700], 2),
+            (&[21_835, 21_835, 21_835, 21_835], 3),
+            (&[21_836, 21_836, 21_836], 2),
+        ] {
+            assert_eq!(run_of(&datagrams(&here, lengths, &bytes)), expected, "{lengths:?}");
+        }
+        assert_eq!(run_of(&datagrams(&here, &[1; 100], &bytes)), 64);
+        let mut mixed = datagrams(&here, &[5; 4], &bytes);
+        mixed[2].to = Some(&there);
+        assert_eq!(run_of(&mixed), 2);
+        mixed[1].to = None;
+        assert_eq!(run_of(&mixed), 1);
+        assert_eq!(run_of(&mixed[1..]), 1);
+    }
+
+    #[test]
+    fn a_segments_length_is_read_back_only_from_the_message_that_carries_one() {
+        let mut control = Control::with_segment(1200);
+        assert_eq!(control.segment(), None, "that is what is sent");
+        control.header.cmsg_type = libc::UDP_GRO;
+        assert_eq!(control.segment(), Some(1200));
+    }
+}

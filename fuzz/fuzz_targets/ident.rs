@@ -1,0 +1,4 @@
+//! Questions and answers of ident: what is read can be written and is read again. What is checked is in `marline_protocols::ident`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| marline_protocols::ident::fuzz(data));

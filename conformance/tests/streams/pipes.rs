@@ -63,8 +63,6 @@ on_every_driver!(a_reader_that_does_not_read_stops_the_writer_in_bounded_memory,
     let right = Probe::new().on_made(|transport| transport.pause_reading());
     let joint = Joint::new(ground, Probe::new(), right);
     joint.join();
-    // It is to read although three budgets of its own wait to leave.
-    joint.left.transport().set_budget(usize::MAX);
     joint.left.transport().write(&bytes);
     let (a, b) = (joint.a.transport(), joint.b.transport());
     let mut most = 0;

@@ -70,10 +70,10 @@ impl Reactor {
     /// leaves at once never counts); what layers hold back; input that was given back with `unread` or held by a pause; and input that shipped
     /// protocols hold, such as a line that has not ended. What the user's own objects hold is not.
     ///
-    /// A budget is spent when more than that waits. With [`WhenSpent::Pause`] the engine then stops reading from the connection, whatever
-    /// the user's `pause_reading` and `resume_reading` say, and has its push producer paused, until at most half of the budget waits to leave:
-    /// so a peer that sends requests and never reads the answers costs bounded memory. Closing goes on meanwhile, and so does the notice of a
-    /// reset.
+    /// A budget is spent when more than that waits. With [`WhenSpent::Pause`] the engine then has the connection's push producer paused, and, unless
+    /// it was one long write with nothing waiting before, stops reading from the connection, whatever the user's `pause_reading` and `resume_reading` say, until at most half of
+    /// the budget waits to leave: so a peer that sends requests and never reads the answers costs bounded memory, and one long write stops
+    /// nothing. Closing goes on meanwhile, and so does the notice of a reset.
     /// A connection on which more than a quarter beyond waits is reset, with
     /// [`CloseReason::BudgetSpent`](crate::CloseReason::BudgetSpent). So is one whose protocol alone holds more than the budget in input that
     /// it has accounted for: nothing could free it.

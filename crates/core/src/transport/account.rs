@@ -180,7 +180,8 @@ impl Head {
         let (known, fills_on) = self
             .peek(|extra| (extra.account.ceiling, extra.account.filler == filler))
             .unwrap_or_default();
-        let is_one_write = filler.is_some() && if spent { fills_on } else { self.refused() > 0 };
+        let held_up = self.has(flag::HELD_UP);
+        let is_one_write = filler.is_some() && if held_up { fills_on } else { self.refused() > 0 };
         // One on a connection with nothing waiting is taken, however long.
         let base = if first || is_one_write { waiting.max(budget) } else { budget };
         let taken_until = base.saturating_add(budget / 4);
@@ -198,7 +199,7 @@ impl Head {
             return;
         }
         let begins = match reactor.when_spent() {
-            WhenSpent::Pause => !spent,
+            WhenSpent::Pause => !held_up,
             WhenSpent::Close => before <= budget,
         };
         self.extra(|extra| {
@@ -208,19 +209,26 @@ impl Head {
             }
         });
         // Only what the peer has to read can be waited for: of a layer that has not begun (TLS, say) the peer's bytes are what it waits for.
-        if reactor.when_spent() == WhenSpent::Pause && !spent && self.refused() > 0 {
+        if reactor.when_spent() != WhenSpent::Pause || self.refused() == 0 {
+            return;
+        }
+        if !spent {
             let scope = if own { Scope::Connection } else { Scope::Reactor };
             self.extra(|extra| extra.account.scope = Some(scope));
-            self.hold_up(scope, waiting);
+            self.spend(scope, waiting);
+        }
+        // After one long write the peer may have to be read before it reads, so that goes on; what comes on top of others is held with its cause.
+        if before > 0 && !held_up {
+            self.set(flag::HELD_UP);
+            if !self.has(flag::PAUSED | flag::NO_READ) {
+                self.reactor.driver().receive(self.handle, false);
+            }
         }
     }
 
-    /// Reads no more from the peer, and has the producer make no more.
-    fn hold_up(&self, scope: Scope, waiting: usize) {
+    /// Has the producer make no more.
+    fn spend(&self, scope: Scope, waiting: usize) {
         self.set(flag::SPENT);
-        if !self.has(flag::PAUSED | flag::NO_READ) {
-            self.reactor.driver().receive(self.handle, false);
-        }
         let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED;
         if self.flags.get() & flags == flag::PRODUCER {
             self.set(flag::PRODUCER_PAUSED);
@@ -264,13 +272,15 @@ impl Head {
             self.stand_in_line();
             return false;
         }
-        self.unset(flag::SPENT);
-        if !self.has(flag::PAUSED | flag::NO_READ) {
-            self.reactor.driver().receive(self.handle, true);
+        if self.has(flag::HELD_UP) {
+            if !self.has(flag::PAUSED | flag::NO_READ) {
+                self.reactor.driver().receive(self.handle, true);
+            }
+            if self.has(flag::HELD | flag::END_HELD) {
+                self.after(After::Held(self.handle));
+            }
         }
-        if self.has(flag::HELD | flag::END_HELD) {
-            self.after(After::Held(self.handle));
-        }
+        self.unset(flag::SPENT | flag::HELD_UP);
         if !self.has(flag::HAS_OUTPUT) {
             self.ask_producer();
         }

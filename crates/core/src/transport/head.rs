@@ -62,10 +62,12 @@ pub(crate) mod flag {
     pub(crate) const END_HELD: u32 = 1 << 16;
     /// The push producer was told to pause, and not yet to resume.
     pub(crate) const PAUSE_TOLD: u32 = 1 << 17;
-    /// A byte budget is spent: nothing is read until half of it is free.
+    /// A byte budget is spent, and not yet half free.
     pub(crate) const SPENT: u32 = 1 << 18;
     /// The protocol has accounted for input that it holds.
     pub(crate) const ACCOUNTED: u32 = 1 << 19;
+    /// Nothing is read until half of the budget that is spent is free.
+    pub(crate) const HELD_UP: u32 = 1 << 21;
     /// A file is the next to pass the layers.
     pub(crate) const FILE_WAITS: u32 = 1 << 20;
 
@@ -77,7 +79,7 @@ pub(crate) mod flag {
     /// What takes received bytes off the short way to the protocol.
     pub(crate) const SLOW_READ: u32 = NOT_READING | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;
     /// What makes received bytes wait.
-    pub(crate) const NOT_READING: u32 = PAUSED | SPENT;
+    pub(crate) const NOT_READING: u32 = PAUSED | HELD_UP;
     /// What makes received bytes go nowhere.
     pub(crate) const NO_READ: u32 = CLOSING | READ_CLOSED | LOST;
 }
@@ -273,7 +275,7 @@ impl Head {
             return;
         }
         self.set(flag::PAUSED);
-        if !self.has(flag::NO_READ | flag::SPENT) {
+        if !self.has(flag::NO_READ | flag::HELD_UP) {
             self.reactor.driver().receive(self.handle, false);
         }
     }
@@ -283,7 +285,7 @@ impl Head {
             return;
         }
         self.unset(flag::PAUSED);
-        if self.has(flag::SPENT) {
+        if self.has(flag::HELD_UP) {
             return;
         }
         if !self.has(flag::READ_CLOSED) {

@@ -2,7 +2,8 @@
 //! a model beside it. `model.rs` says what must be, `play.rs` is the stage, `actor.rs` what the engine calls, `calls.rs` the calls.
 //! What it found is pinned in `regressions.rs`.
 //!
-//! A failure prints its seed and the last events. `MARLINE_SEED=alone:17` (or `together:17`, `epoll:17`) replays one seed.
+//! A failure prints its seed and the last events. `MARLINE_SEED=alone:17` (or `together:17`, `epoll:17`) replays one seed;
+//! `alone:0..500000` plays a range.
 
 mod actor;
 mod calls;
@@ -367,13 +368,16 @@ fn on_epoll(seed: u64) -> (Rc<Play>, u64) {
     })
 }
 
-/// The seeds to play: all of them, or the one that is asked for.
-fn seeds(kind: &str, all: Range<u64>) -> Range<u64> {
+/// The seeds to play: the usual ones, or those that are asked for.
+fn seeds(kind: &str, usual: Range<u64>) -> Range<u64> {
     match std::env::var("MARLINE_SEED").ok().as_deref().map(|asked| asked.split_once(':')) {
-        None => all,
+        None => usual,
         Some(Some((which, seed))) if which == kind => {
-            let seed: u64 = seed.parse().expect("a number after the colon");
-            seed..seed + 1
+            let number = |text: &str| text.parse::<u64>().expect("a number, or a range of them");
+            match seed.split_once("..") {
+                Some((from, to)) => number(from)..number(to),
+                None => number(seed)..number(seed) + 1,
+            }
         }
         Some(_) => 0..0,
     }
@@ -391,8 +395,9 @@ fn is_possible(call: &str, kind: Kind) -> bool {
 #[test]
 fn every_call_from_every_callback_keeps_the_promises() {
     let mut coverage: Coverage = vec![[0; Kind::COUNT]; CALLS.len()];
-    let seeds = seeds("alone", 0..12_000);
-    let is_whole = seeds.end - seeds.start > 1;
+    let usual = 0..12_000;
+    let seeds = seeds("alone", usual.clone());
+    let is_whole = seeds.end - seeds.start >= usual.end;
     for seed in seeds {
         let (play, _) = on_sim_alone(seed);
         add(&mut coverage, &play);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use marline_core::CloseReason;
+use marline_core::{CloseReason, ConnectCause};
 
 /// How many of the last events are kept for the report.
 const EVENTS_KEPT: usize = 160;
@@ -84,7 +84,9 @@ pub(super) struct Actor {
     pub(super) made: bool,
     pub(super) lost: bool,
     /// Its attempt to connect came to nothing, so that it is never told anything.
-    pub(super) refused: bool,
+    refused: bool,
+    /// The Deferred of its attempt to connect has fired.
+    answered: bool,
     on_stack: Option<&'static str>,
     read_ended: bool,
 }
@@ -335,6 +337,33 @@ impl Model {
     pub(super) fn dropped(&mut self, actor: usize) {
         let Actor { made, lost, .. } = self.actors[actor];
         self.check(made == lost, || format!("actor {actor} was dropped: made {made}, lost {lost}"));
+    }
+
+    // ---- attempts to connect
+
+    /// The Deferred that is to bring this actor a connection is about to be cancelled.
+    pub(super) fn cancel_connect(&mut self, actor: usize) {
+        let Actor { made, answered, end, .. } = self.actors[actor];
+        if let Some(end) = end
+            && made
+            && !answered
+        {
+            // From inside its `connection_made`: nobody would hold the connection.
+            self.abort(end);
+        }
+    }
+
+    /// That Deferred has fired: the protocol was told if, and only if, there is a connection. One that was cancelled from inside
+    /// `connection_made` has an aborted one.
+    pub(super) fn connect_fired(&mut self, actor: usize, result: Result<(), &ConnectCause>) {
+        let Actor { made, end, .. } = self.actors[actor];
+        self.actors[actor].answered = true;
+        self.actors[actor].refused = !made;
+        let given_up = matches!(result, Err(ConnectCause::Cancelled))
+            && end.is_some_and(|end| self.ends[end].is_dead());
+        self.check(made == result.is_ok() || (made && given_up), || {
+            format!("connect says {result:?}, actor {actor} was made: {made}")
+        });
     }
 
     // ---- what is done to a connection

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use marline_core::deferred::{CancelHandle, Deferred, Fault, Resolver};
 use marline_core::sim::Host;
 use marline_core::{
-    Addr, Connection, Connector, DelayedCall, Port, Reactor, Rng, Transport, TriggerId, Unavailable,
+    Addr, ConnectError, Connection, Connector, DelayedCall, Port, Reactor, Rng, Transport,
+    TriggerId, Unavailable,
 };
 
 use super::actor::Actor;
@@ -75,7 +76,8 @@ pub(super) struct Node {
     pub(super) timers: RefCell<Vec<(usize, DelayedCall)>>,
     pub(super) triggers: RefCell<Vec<TriggerId>>,
     pub(super) resolvers: RefCell<Vec<Resolver<u32>>>,
-    pub(super) cancels: RefCell<Vec<CancelHandle>>,
+    /// With the protocol that the Deferred is to bring a connection, if it is one of `connect`.
+    pub(super) cancels: RefCell<Vec<(CancelHandle, Option<usize>)>>,
     /// Something was called that ends connections with `Stopped`.
     pub(super) ended: Cell<bool>,
     /// It was crashed: what is open stays so.
@@ -272,10 +274,36 @@ impl Play {
         deferred: Deferred<T, E>,
         see: impl FnOnce(&Self, &Result<T, E>) + 'static,
     ) {
-        let id = self.model.borrow_mut().wait_for(what);
         if self.chance(0.3) {
-            self.nodes[node].cancels.borrow_mut().push(deferred.cancel_handle());
+            self.nodes[node].cancels.borrow_mut().push((deferred.cancel_handle(), None));
         }
+        self.see_fired(node, what, deferred, see);
+    }
+
+    /// The same for the Deferred that is to bring this actor a connection.
+    pub(super) fn watch_connect<T: 'static>(
+        self: &Rc<Self>,
+        node: usize,
+        actor: usize,
+        deferred: Deferred<T, ConnectError>,
+    ) {
+        if self.chance(0.3) {
+            self.nodes[node].cancels.borrow_mut().push((deferred.cancel_handle(), Some(actor)));
+        }
+        self.see_fired(node, "connect", deferred, move |play, result| {
+            let connected = result.as_ref().map(drop).map_err(|error| &error.cause);
+            play.model.borrow_mut().connect_fired(actor, connected);
+        });
+    }
+
+    fn see_fired<T: 'static, E: Fault>(
+        self: &Rc<Self>,
+        node: usize,
+        what: &'static str,
+        deferred: Deferred<T, E>,
+        see: impl FnOnce(&Self, &Result<T, E>) + 'static,
+    ) {
+        let id = self.model.borrow_mut().wait_for(what);
         let (play, token) = (Rc::clone(self), self.token("deferred"));
         deferred.done(move |result| {
             let _token = token;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use marline_conformance::{Ground, on_every_driver};
+use marline_core::deferred::CancelHandle;
 use marline_core::failure::Failure;
 use marline_core::flow::Producer;
 use marline_core::layer::{Layer, LayerIo};
@@ -276,6 +277,37 @@ on_every_driver!(a_port_stopped_opened_and_stopped_in_one_callback_tells_both_wh
     });
     reactor.turn(Some(Duration::ZERO)).unwrap();
     assert_eq!(*fired.borrow(), [true, true]);
+});
+
+// The Deferred said that it was cancelled, and the connection went on, with nobody to hold it.
+on_every_driver!(a_connection_cancelled_inside_its_connection_made_is_lost_once, |ground| {
+    let (reactor, told, server) = (ground.bare_reactor(), Log::default(), Log::default());
+    let log = Rc::clone(&server);
+    let port = reactor.listen_tcp("127.0.0.1:0", move || Scribe::new(&log, |_, _| {})).unwrap();
+    let cancel = Rc::new(RefCell::new(CancelHandle::default()));
+    let (inside, log) = (Rc::clone(&cancel), Rc::clone(&told));
+    let client = Scribe::new(&told, move |transport, what| {
+        if what == "made" {
+            inside.take().cancel();
+            // As to any connection that has ended.
+            let connection = transport.connection::<Scribe>().unwrap();
+            assert_eq!(connection.try_with(|_, _| ()), Err(Unavailable::Gone));
+            transport.upgrade(Scribe::new(&log, |_, _| {}), b"");
+        }
+    });
+    let deferred = reactor.connect_tcp(port.local_addr(), client);
+    cancel.replace(deferred.cancel_handle());
+    let (cause, log) = (Rc::new(RefCell::new(None)), Rc::clone(&told));
+    let seen = Rc::clone(&cause);
+    deferred.done(move |result| {
+        seen.replace(result.err().map(|error| error.cause));
+        assert_eq!(*log.borrow(), ["made"], "before connection_lost, from inside the cancel");
+    });
+    turn_until(&reactor, || told.borrow().len() > 1 && reactor.open().len() == 1);
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*cause.borrow(), Some(ConnectCause::Cancelled));
+    assert_eq!(*told.borrow(), ["made", "lost: aborted by this side"]);
+    assert_eq!(Rc::strong_count(&told), 1, "both protocols and the Deferred's step are dropped");
 });
 
 /// A layer that changes nothing.

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use marline_conformance::on_every_driver;
+use marline_core::deferred::{CancelHandle, Deferred};
 use marline_core::protocol::Link;
 use marline_core::{
-    AlreadyConnecting, CloseReason, ConnectCause, ConnectError, Connector, Factory, NotConnecting,
-    Turn,
+    AlreadyConnecting, CloseReason, ConnectCause, ConnectError, Connection, Connector, Factory,
+    NotConnecting, Turn,
 };
 
 use super::kit::{
@@ -305,6 +306,25 @@ on_every_driver!(stopping_inside_started_and_connecting_inside_failed_goes_round
     assert_eq!(factory.story(), format!("start {rounds}connecting build"));
 });
 
+// It began in the place of the one given up, whose failure was told beside its own.
+on_every_driver!(an_attempt_given_up_before_it_began_is_not_taken_for_the_next, |ground| {
+    let reactor = started(ground);
+    let again = Cell::new(true);
+    let factory = Client::new().in_failed(move |connector| {
+        if again.take() {
+            connector.connect().unwrap();
+        }
+    });
+    let connector = reactor.connector_tcp("no destination", factory.clone());
+    connector.stop_connecting().unwrap();
+    connector.connect().unwrap();
+    connector.stop_connecting().unwrap();
+    turn_until(&reactor, "the end", || factory.count("stop") == 1);
+    idle(&reactor);
+    let rounds = "connecting failed(Cancelled) ".repeat(2);
+    assert_eq!(factory.story(), format!("start {rounds}connecting failed(Address) stop"));
+});
+
 on_every_driver!(connecting_inside_the_started_notice_is_refused, |ground| {
     let reactor = started(ground);
     let port = listen(&reactor, Probe::new);
@@ -442,6 +462,120 @@ on_every_driver!(a_cancelled_attempt_gives_up_and_drops_its_protocol_unheard, |g
     }
 });
 
+/// Filled by a check with what its protocol needs when it is told of its connection.
+type Slot<T> = Rc<RefCell<Option<T>>>;
+
+fn slot<T>() -> (Slot<T>, Slot<T>) {
+    let slot = Rc::default();
+    (Rc::clone(&slot), slot)
+}
+
+on_every_driver!(cancelling_inside_connection_made_aborts_the_connection, |ground| {
+    let reactor = started(ground);
+    let server = Probe::half_close();
+    let served = server.tape();
+    let port = listen_once(&reactor, server);
+    let (cancels, to_cancel) = slot::<CancelHandle>();
+    let (outcomes, seen) = slot::<Outcome<Connection<Probe>, ConnectError>>();
+    let client = Probe::new().on_made(move |transport| {
+        transport.write(b"never leaves");
+        let cancel = to_cancel.take().unwrap();
+        cancel.cancel();
+        assert!(!transport.is_open(), "from here on it is closed");
+        assert!(seen.borrow().as_ref().unwrap().is_there(), "who waits is told at once");
+        transport.write(b"nor this");
+        cancel.cancel();
+    });
+    let tape = client.tape();
+    let deferred = reactor.connect_tcp(port.local_addr(), client);
+    cancels.replace(Some(deferred.cancel_handle()));
+    outcomes.replace(Some(Outcome::of(deferred)));
+    // A server may hear nothing at all of a connection that was reset before it was accepted.
+    turn_until(&reactor, "the end", || tape.is_lost() && served.is_made() == served.is_lost());
+    idle(&reactor);
+    assert_eq!((tape.story().as_str(), tape.reason().as_str()), ("made lost", "Aborted"));
+    assert!(tape.is_dropped());
+    let result = outcomes.take().unwrap().take();
+    assert_eq!(result.unwrap_err().cause, ConnectCause::Cancelled);
+    assert_eq!(served.bytes(), b"");
+    assert!(served.is_made() == served.is_lost());
+    assert_eq!(open_kinds(&reactor), ["port"]);
+});
+
+on_every_driver!(a_task_that_ends_inside_connection_made_aborts_the_connection, |ground| {
+    let reactor = started(ground);
+    let port = listen(&reactor, Probe::new);
+    let (cancels, to_cancel) = slot::<CancelHandle>();
+    let client = Probe::new().on_made(move |_| to_cancel.take().unwrap().cancel());
+    let tape = client.tape();
+    let deferred = reactor.connect_tcp(port.local_addr(), client);
+    let task = reactor.spawn(async move {
+        let connection = deferred.await;
+        unreachable!("it was cancelled: {connection:?}");
+    });
+    cancels.replace(Some(task.cancel_handle()));
+    task.map(|()| ()).ignore();
+    turn_until(&reactor, "the end", || tape.is_lost());
+    idle(&reactor);
+    assert_eq!((tape.story().as_str(), tape.reason().as_str()), ("made lost", "Aborted"));
+    assert_eq!(open_kinds(&reactor), ["port"]);
+});
+
+on_every_driver!(dropping_the_deferred_inside_connection_made_changes_nothing, |ground| {
+    let reactor = started(ground);
+    let server = Probe::new().on_data(|transport, data| transport.write(data));
+    let port = listen_once(&reactor, server);
+    let (deferreds, to_drop) = slot::<Deferred<Connection<Probe>, ConnectError>>();
+    let client = Probe::new().on_made(move |transport| {
+        drop(to_drop.take().unwrap());
+        assert!(transport.is_open());
+        transport.write(b"on it goes");
+    });
+    let tape = client.tape();
+    deferreds.replace(Some(reactor.connect_tcp(port.local_addr(), client)));
+    turn_until(&reactor, "the echo", || tape.received() == 10);
+    idle(&reactor);
+    assert_eq!(tape.story(), "made data");
+    assert!(tape.transport().is_open());
+    tape.transport().lose_connection();
+    turn_until(&reactor, "the end", || tape.is_lost());
+    assert_eq!(tape.reason(), "Done");
+});
+
+// Whoever is to get the connection still gets it: from then on it is his to end.
+on_every_driver!(cancelling_after_connection_made_does_nothing, |ground| {
+    let reactor = started(ground);
+    let port = listen(&reactor, Probe::new);
+    // The result is there, but held back.
+    let client = Probe::new();
+    let held = client.tape();
+    let mut deferred = reactor.connect_tcp(port.local_addr(), client);
+    let hold = deferred.hold();
+    let cancel = deferred.cancel_handle();
+    let outcome = Outcome::of(deferred);
+    turn_until(&reactor, "the connection", || held.is_made());
+    cancel.cancel();
+    idle(&reactor);
+    assert!(!outcome.is_there());
+    hold.release();
+    let connection = outcome.take().unwrap();
+    assert!(connection.transport().is_open());
+    // The first of its steps runs.
+    let client = Probe::new();
+    let told = client.tape();
+    let (cancels, to_cancel) = slot::<CancelHandle>();
+    let deferred = reactor.connect_tcp(port.local_addr(), client).map(move |connection| {
+        to_cancel.take().unwrap().cancel();
+        connection
+    });
+    cancels.replace(Some(deferred.cancel_handle()));
+    let outcome = Outcome::of(deferred);
+    turn_until(&reactor, "the result", || outcome.is_there());
+    idle(&reactor);
+    assert!(outcome.take().unwrap().transport().is_open());
+    assert_eq!((held.story().as_str(), told.story().as_str()), ("made", "made"));
+});
+
 on_every_driver!(the_deferred_fires_after_connection_made, |ground| {
     let reactor = started(ground);
     let port = listen(&reactor, Probe::new);
@@ -520,6 +654,48 @@ on_every_driver!(a_reactor_dropped_while_a_name_is_looked_up_drops_the_factory, 
     factory.connectors.borrow_mut().clear();
     drop(reactor);
     factory.connectors.borrow_mut().clear();
+    assert_eq!(Rc::strong_count(&factory.notices), 1, "the factory is still there");
+});
+
+on_every_driver!(
+    a_connector_that_outlives_its_reactor_begins_nothing_and_is_held_by_nothing,
+    |ground| {
+        let reactor = started(ground);
+        let factory = Client::new();
+        let connector = reactor.connector_tcp(nobody(&reactor), factory.clone());
+        turn_until(&reactor, "the failure", || factory.count("stop") == 1);
+        factory.connectors.borrow_mut().clear();
+        drop(reactor);
+        for _ in 0..2 {
+            connector.connect().unwrap();
+        }
+        assert_eq!(connector.stop_connecting(), Err(NotConnecting));
+        connector.disconnect();
+        assert_eq!(factory.story(), "start connecting failed(Refused) stop");
+        drop(connector);
+        assert_eq!(Rc::strong_count(&factory.notices), 1, "the factory is still there");
+    }
+);
+
+// A connector's notices, and transports, can give away handles on a reactor that has none left of its own.
+on_every_driver!(nothing_connects_on_a_reactor_that_is_gone, |ground| {
+    let reactor = started(ground);
+    let factory = Client::new();
+    let connector = reactor.connector_tcp(nobody(&reactor), factory.clone());
+    drop(reactor);
+    let gone = connector.reactor();
+    factory.connectors.borrow_mut().clear();
+    let before = factory.story();
+    let client = Probe::new();
+    let tape = client.tape();
+    let result = gone.connect_tcp("127.0.0.1:1", client).try_take().unwrap();
+    assert_eq!(result.unwrap_err().cause, ConnectCause::Stopped);
+    assert_eq!(tape.story(), "");
+    assert!(tape.is_dropped());
+    let other = gone.connector_tcp("127.0.0.1:1", factory.clone());
+    assert_eq!(factory.story(), before);
+    assert_eq!(open_kinds(&gone), [""; 0]);
+    drop((gone, connector, other));
     assert_eq!(Rc::strong_count(&factory.notices), 1, "the factory is still there");
 });
 

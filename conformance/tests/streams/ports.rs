@@ -329,3 +329,24 @@ on_every_driver!(a_factory_that_panics_in_start_is_logged_and_the_port_goes_on, 
     idle(&reactor);
     assert_eq!(tape.story(), "made");
 });
+
+on_every_driver!(a_port_that_outlives_its_reactor_stays_closed_and_is_held_by_nothing, |ground| {
+    let reactor = started(ground);
+    let token = Rc::new(());
+    let factory = Rc::clone(&token);
+    let port = listen(&reactor, move || {
+        let _token = &factory;
+        Probe::new()
+    });
+    turn_until(&reactor, "a turn", || true);
+    drop(reactor);
+    assert!(!port.is_listening());
+    let error = port.start_listening().unwrap_err();
+    assert_eq!(error.address, "127.0.0.1:0");
+    assert!(!port.is_listening());
+    port.pause();
+    port.resume();
+    assert!(port.stop_listening().is_ready());
+    drop(port);
+    assert_eq!(Rc::strong_count(&token), 1, "the factory is still there");
+});

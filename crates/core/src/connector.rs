@@ -21,7 +21,13 @@ use crate::{Addr, CloseReason, ConnectCause, ConnectError, Factory, Protocol, Re
 
 impl Reactor {
     /// Connects to a TCP port, by address or by name, and gives the connection this protocol. The result comes later, never from inside this
-    /// call, and after `connection_made`. Cancelling the Deferred gives up; the protocol is then dropped unheard.
+    /// call, and right after `connection_made`.
+    ///
+    /// Cancelling the Deferred gives up, and the protocol is dropped unheard. Cancelled from inside that very `connection_made` it aborts the
+    /// connection, which nobody would hold: `connection_lost` follows, with [`CloseReason::Aborted`]. Dropping the Deferred changes nothing.
+    ///
+    /// Once the last handle on the reactor was dropped (a protocol that says farewell can still get at it) this fails at once, with
+    /// [`ConnectCause::Stopped`].
     #[track_caller]
     #[doc(alias = "connectTCP")]
     pub fn connect_tcp<P: Protocol>(
@@ -40,26 +46,36 @@ impl Reactor {
         protocol: P,
         options: ConnectOptions,
     ) -> Deferred<Connection<P>, ConnectError> {
+        let to = to.into();
+        if self.inner().is_gone() {
+            let cause = ConnectCause::Stopped;
+            return Deferred::failed(ConnectError { destination: to.to_string(), cause });
+        }
         let site = Location::caller();
-        let running: Rc<Cell<Option<Rc<Attempt>>>> = Rc::default();
-        let to_cancel = Rc::clone(&running);
-        let (deferred, resolver) = Deferred::with_canceller(move || {
-            if let Some(attempt) = to_cancel.take() {
-                attempt.finish(Err(ConnectCause::Cancelled));
-            }
+        let under_way: Rc<Cell<Option<UnderWay>>> = Rc::default();
+        let to_cancel = Rc::clone(&under_way);
+        let (deferred, resolver) = Deferred::with_canceller(move || match to_cancel.take() {
+            Some(UnderWay::Attempt(attempt)) => attempt.finish(Err(ConnectCause::Cancelled)),
+            Some(UnderWay::Welcome(transport)) => transport.abort_connection(),
+            None => {}
         });
         let inner = Rc::clone(self.inner());
+        let welcoming = Rc::clone(&under_way);
         let done: Outcome = Box::new(move |result| {
             let result = result.and_then(|(handle, destination)| {
+                // Nothing of the user's runs between the driver's word that the connection stands and this.
+                debug_assert!(!resolver.is_cancelled());
                 let reactor = Self::from_inner(&inner);
                 welcome(&reactor, handle, destination, site, |_| Some(protocol))
             });
             if let Ok(transport) = &result {
+                welcoming.set(Some(UnderWay::Welcome(transport.clone())));
                 made(transport);
             }
             resolver.finish(result.map(Connection::new));
         });
-        running.set(Some(Attempt::begin(self.inner(), to.into(), options, site, done)));
+        let attempt = Attempt::begin(self.inner(), to, options, site, done);
+        under_way.set(Some(UnderWay::Attempt(attempt)));
         deferred
     }
 
@@ -84,6 +100,7 @@ impl Reactor {
             options,
             factory: Box::new(RefCell::new(factory)),
             state: RefCell::new(State::Disconnected),
+            calls: Cell::new(0),
             started: Cell::new(false),
             in_notice: Cell::new(false),
             site: Location::caller(),
@@ -92,6 +109,13 @@ impl Reactor {
         let _ = connector.connect();
         connector
     }
+}
+
+/// What there is to end when the Deferred of an attempt is cancelled.
+enum UnderWay {
+    Attempt(Rc<Attempt>),
+    /// The connection stands, and its protocol is being told.
+    Welcome(Transport),
 }
 
 /// Gives a connection that stands to the protocol that `build` makes, which is to be told next.
@@ -116,12 +140,11 @@ fn welcome<P: Protocol>(
             None
         }
     };
-    let Link { peer, layers, .. } = link;
     let Some(protocol) = protocol else {
         inner.driver().close(handle, Close::Graceful);
         return Err(error(ConnectCause::NoProtocol));
     };
-    Ok(place(inner, handle, peer, layers, protocol, site))
+    Ok(place(link, protocol, site))
 }
 
 // ---- one attempt
@@ -307,6 +330,8 @@ struct Client {
     options: ConnectOptions,
     factory: Box<dyn AnyFactory>,
     state: RefCell<State>,
+    /// How often `connect` was called: the number of the last call.
+    calls: Cell<u64>,
     /// Whether the factory was told that it is in use.
     started: Cell<bool>,
     /// Whether the factory is being told of an end.
@@ -314,21 +339,28 @@ struct Client {
     site: &'static Location<'static>,
 }
 
+/// Attempts that have not begun carry the number of their call, since one that was given up is still to be told when the next waits already.
 enum State {
     Disconnected,
     /// `connect` was called; the attempt begins from the loop, after the present callback.
-    Starting,
+    Starting(u64),
     /// `connect` was called inside a notice; the attempt begins in a turn of its own.
-    Queued,
+    Queued(u64),
     /// The same, but it was given up: in its turn it fails.
-    Doomed,
+    Doomed(u64),
     Connecting(Rc<Attempt>),
     Connected(Transport),
 }
 
 impl State {
-    fn is_waiting(&self) -> bool {
-        matches!(self, Self::Starting | Self::Queued | Self::Doomed)
+    /// Whether the attempt of this call is still to begin.
+    fn awaits(&self, call: u64) -> bool {
+        match self {
+            Self::Starting(waiting) | Self::Queued(waiting) | Self::Doomed(waiting) => {
+                *waiting == call
+            }
+            _ => false,
+        }
     }
 }
 
@@ -359,7 +391,7 @@ impl std::error::Error for NotConnecting {}
 
 impl Connector {
     /// Begins an attempt. The factory hears `started_connecting`, and later of the outcome, from the loop. May be called from inside the factory's notices,
-    /// which keeps the factory started.
+    /// which keeps the factory started. Once the last handle on its reactor was dropped nothing begins any more, and nobody is told.
     ///
     /// # Errors
     ///
@@ -368,13 +400,18 @@ impl Connector {
         if !matches!(*self.0.state.borrow(), State::Disconnected) {
             return Err(AlreadyConnecting);
         }
+        if self.0.inner.is_gone() {
+            return Ok(());
+        }
         // From inside a notice in a turn of its own: one that connects again whenever an attempt fails at once must not keep the loop from all else.
         let queued = self.0.in_notice.get();
-        self.set(if queued { State::Queued } else { State::Starting });
-        let beginning = Beginning { connector: self.clone(), begun: Cell::new(false) };
+        let call = self.0.calls.get() + 1;
+        self.0.calls.set(call);
+        self.set(if queued { State::Queued(call) } else { State::Starting(call) });
+        let beginning = Beginning { connector: self.clone(), call, begun: Cell::new(false) };
         let begin = move || {
             beginning.begun.set(true);
-            beginning.connector.begin();
+            beginning.connector.begin(call);
         };
         if queued {
             self.0.inner.call_soon(Box::new(move |_| begin()));
@@ -398,11 +435,11 @@ impl Connector {
                 self.set(State::Connecting(attempt));
                 Ok(())
             }
-            State::Queued => {
-                self.set(State::Doomed);
+            State::Queued(call) => {
+                self.set(State::Doomed(call));
                 Ok(())
             }
-            State::Starting => {
+            State::Starting(_) => {
                 self.failed_soon(ConnectCause::Cancelled);
                 Ok(())
             }
@@ -457,29 +494,28 @@ impl Connector {
         drop(old);
     }
 
-    /// Changes the state of an attempt that has not begun.
-    fn set_if_waiting(&self, state: State) {
-        let waiting = State::is_waiting(&self.0.state.borrow());
-        if waiting {
-            self.set(state);
-        }
+    /// Whether the attempt of this call is still to begin.
+    fn awaits(&self, call: u64) -> bool {
+        self.0.state.borrow().awaits(call)
     }
 
     /// From the loop: tells the factory, then begins.
-    fn begin(&self) {
-        let doomed = matches!(*self.0.state.borrow(), State::Doomed);
-        self.set_if_waiting(State::Starting);
+    fn begin(&self, call: u64) {
+        let doomed = matches!(*self.0.state.borrow(), State::Doomed(_)) && self.awaits(call);
+        if self.awaits(call) {
+            self.set(State::Starting(call));
+        }
         if !self.0.started.replace(true) {
             tell_factory(|| self.0.factory.start());
         }
         tell_factory(|| self.0.factory.started_connecting(self));
-        if doomed && matches!(*self.0.state.borrow(), State::Starting) {
+        // Given up, before or in the notice: that was told, or will be.
+        if !self.awaits(call) {
+            return;
+        }
+        if doomed {
             self.set(State::Disconnected);
             return self.failed_soon(ConnectCause::Cancelled);
-        }
-        // The notice may have given up.
-        if !matches!(*self.0.state.borrow(), State::Starting) {
-            return;
         }
         let this = self.clone();
         let done: Outcome = Box::new(move |result| this.ended(result));
@@ -490,9 +526,8 @@ impl Connector {
     }
 
     fn ended(&self, result: Result<(Handle, String), ConnectError>) {
-        let made = result.and_then(|(handle, destination)| {
-            self.0.factory.welcome(self, handle, destination, self.0.site)
-        });
+        let made = result
+            .and_then(|(handle, destination)| self.0.factory.welcome(self, handle, destination));
         if let Err(error) = made {
             self.set(State::Disconnected);
             self.tell_end(|factory| factory.connection_failed(self, &error));
@@ -532,6 +567,7 @@ impl Connector {
 /// An attempt that is to begin. If that never comes, for everything is closed before, the factory is no longer in use.
 struct Beginning {
     connector: Connector,
+    call: u64,
     begun: Cell<bool>,
 }
 
@@ -540,7 +576,9 @@ impl Drop for Beginning {
         if self.begun.get() {
             return;
         }
-        self.connector.set_if_waiting(State::Disconnected);
+        if self.connector.awaits(self.call) {
+            self.connector.set(State::Disconnected);
+        }
         let this = self.connector.clone();
         self.connector.0.inner.after(After::Call(Box::new(move || this.stop_if_idle())));
     }
@@ -573,7 +611,6 @@ trait AnyFactory {
         connector: &Connector,
         handle: Handle,
         destination: String,
-        site: &'static Location<'static>,
     ) -> Result<(), ConnectError>;
 }
 
@@ -603,9 +640,8 @@ impl<F: Factory> AnyFactory for RefCell<F> {
         connector: &Connector,
         handle: Handle,
         destination: String,
-        site: &'static Location<'static>,
     ) -> Result<(), ConnectError> {
-        let reactor = connector.reactor();
+        let (reactor, site) = (connector.reactor(), connector.0.site);
         let build = |link: &mut Link<'_>| self.borrow_mut().build_protocol(link);
         let transport = welcome(&reactor, handle, destination, site, build)?;
         // Before the protocol is told, which may end the connection at once.

@@ -10,7 +10,6 @@ use crate::deferred::{Deferred, Resolver};
 use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, Handle, ListenOptions};
 use crate::failure::Failure;
-use crate::layer::Layer;
 use crate::panic::guard;
 use crate::protocol::Link;
 use crate::reactor::after::After;
@@ -101,7 +100,7 @@ impl Port {
     ///
     /// # Errors
     ///
-    /// [`ListenError`].
+    /// [`ListenError`], also once the last handle on its reactor was dropped.
     #[doc(alias = "startListening")]
     pub fn start_listening(&self) -> Result<(), ListenError> {
         Rc::clone(&self.0).start_listening()
@@ -149,11 +148,13 @@ struct Listener<F> {
 
 impl<F: Factory> Listener<F> {
     fn open(self: &Rc<Self>) -> Result<(), ListenError> {
+        let error = |source| ListenError { address: self.addr.to_string(), source };
+        if self.inner.is_gone() {
+            // Nobody would turn it, nor close the port.
+            return Err(error(io::Error::other("the reactor is gone")));
+        }
         let opened = self.inner.driver().listen(&self.addr, &self.options);
-        let (handle, bound) = opened.map_err(|error| ListenError {
-            address: self.addr.to_string(),
-            source: error.into(),
-        })?;
+        let (handle, bound) = opened.map_err(|os_error| error(os_error.into()))?;
         tracing::info!(target: "marline", addr = %bound, factory = std::any::type_name::<F>(), "port opened");
         *self.bound.borrow_mut() = Some((handle, bound));
         self.paused.set(false);
@@ -176,10 +177,7 @@ impl<F: Factory> Listener<F> {
         let reactor = Reactor::from_inner(&self.inner);
         let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
         match guard(|| self.factory.borrow_mut().build_protocol(&mut link)) {
-            Ok(Some(protocol)) => {
-                let Link { peer, layers, .. } = link;
-                establish(&self.inner, conn, peer, layers, protocol, self.site);
-            }
+            Ok(Some(protocol)) => made(&place(link, protocol, self.site)),
             Ok(None) => self.inner.driver().close(conn, Close::Graceful),
             Err(message) => {
                 tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
@@ -189,42 +187,27 @@ impl<F: Factory> Listener<F> {
     }
 }
 
-/// Gives a connection of the driver's its protocol, and tells it.
-pub(crate) fn establish<P: Protocol>(
-    inner: &Rc<Inner>,
-    conn: Handle,
-    peer: Addr,
-    layers: Vec<Box<dyn Layer>>,
+/// Gives a new connection its protocol, which is to be told before anything else happens.
+pub(crate) fn place<P: Protocol>(
+    link: Link<'_>,
     protocol: P,
     site: &'static Location<'static>,
 ) -> Transport {
-    let transport = place(inner, conn, peer, layers, protocol, site);
-    made(&transport);
+    let Link { reactor, handle, peer, layers } = link;
+    let inner = reactor.inner();
+    let head = Head::new(Rc::clone(inner), handle, peer, site);
+    for layer in layers {
+        head.start_layer(layer, &[]);
+    }
+    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
+    inner.insert(handle, Entry::Stream(transport.clone()));
+    inner.driver().receive(handle, true);
     transport
 }
 
 /// Tells the protocol of a new connection that it stands.
 pub(crate) fn made(transport: &Transport) {
     transport.engine(|stream| stream.made(transport));
-}
-
-/// Gives a connection of the driver's its protocol, which is to be told before anything else happens.
-pub(crate) fn place<P: Protocol>(
-    inner: &Rc<Inner>,
-    conn: Handle,
-    peer: Addr,
-    layers: Vec<Box<dyn Layer>>,
-    protocol: P,
-    site: &'static Location<'static>,
-) -> Transport {
-    let head = Head::new(Rc::clone(inner), conn, peer, site);
-    for layer in layers {
-        head.start_layer(layer, &[]);
-    }
-    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
-    inner.insert(conn, Entry::Stream(transport.clone()));
-    inner.driver().receive(conn, true);
-    transport
 }
 
 impl<F: Factory> Source for Listener<F> {

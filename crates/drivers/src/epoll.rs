@@ -53,19 +53,12 @@ impl Selector for Epoll {
         epoll::delete(&self.set, fd)
     }
 
-    /// `epoll_pwait` counts whole milliseconds. It waits for those that fit; what remains of a wait that brought nothing is slept off
-    /// in `ppoll`, which counts nanoseconds on every kernel. So no timer is early, none a millisecond late, and a wait that an event
-    /// ends costs one system call.
+    #[inline]
     fn wait(&mut self, until: Option<Time>) -> Result<(), Errno> {
-        self.events.clear();
-        let Some(until) = until else { return self.collect(None).map(drop) };
-        let timeout = if until == Time::ZERO { Duration::ZERO } else { until - monotonic() };
-        let whole = timeout.as_millis().min(LONGEST_MILLIS) as u64;
-        let ended = self.collect(Some(Duration::from_millis(whole)))?;
-        if ended || timeout.is_zero() || u128::from(whole) == LONGEST_MILLIS {
-            return Ok(());
+        match until {
+            None => self.collect(None).map(drop),
+            Some(until) => self.wait_until(until),
         }
-        self.sleep_off(until - monotonic())
     }
 
     #[inline]
@@ -81,10 +74,25 @@ impl Selector for Epoll {
 }
 
 impl Epoll {
+    /// `epoll_pwait` counts whole milliseconds. It waits for those that fit; what remains of a wait that brought nothing is slept off
+    /// in `ppoll`, which counts nanoseconds on every kernel. So no timer is early, none a millisecond late, and a wait that an event
+    /// ends costs one system call.
+    #[inline(never)]
+    fn wait_until(&mut self, until: Time) -> Result<(), Errno> {
+        let timeout = if until == Time::ZERO { Duration::ZERO } else { until - monotonic() };
+        let whole = timeout.as_millis().min(LONGEST_MILLIS) as u64;
+        let ended = self.collect(Some(&timespec(Duration::from_millis(whole))))?;
+        if ended || timeout.is_zero() || u128::from(whole) == LONGEST_MILLIS {
+            return Ok(());
+        }
+        self.sleep_off(until - monotonic())
+    }
+
     /// One wait; whether something ended it before its time.
-    fn collect(&mut self, timeout: Option<Duration>) -> Result<bool, Errno> {
-        let timeout = timeout.map(timespec);
-        match epoll::wait(&self.set, spare_capacity(&mut self.events), timeout.as_ref()) {
+    #[inline(always)]
+    fn collect(&mut self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
+        self.events.clear();
+        match epoll::wait(&self.set, spare_capacity(&mut self.events), timeout) {
             Ok(count) => Ok(count > 0),
             Err(Errno::INTR) => Ok(true),
             Err(error) => Err(error),
@@ -100,7 +108,7 @@ impl Epoll {
         let ended = poll(&mut [PollFd::new(&self.set, PollFlags::IN)], Some(&timespec(rest)));
         match ended {
             Ok(0) | Err(Errno::INTR) => Ok(()),
-            Ok(_) => self.collect(Some(Duration::ZERO)).map(drop),
+            Ok(_) => self.collect(Some(&timespec(Duration::ZERO))).map(drop),
             Err(error) => Err(error),
         }
     }

@@ -1,14 +1,13 @@
 //! What can be called to listen and to connect, and on ports and connectors.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use marline_core::driver::ConnectOptions;
 use marline_core::protocol::shared;
-use marline_core::{Addr, ConnectCause, ConnectError, Destination};
+use marline_core::{Addr, Destination};
 
 use super::super::actor::{Actor, Maker};
-use super::super::play::{Play, Scene};
+use super::super::play::Scene;
 
 /// Where the ports of this node listen.
 pub(super) fn here(scene: &Scene<'_>) -> Destination {
@@ -66,30 +65,15 @@ pub(in super::super) fn connect(scene: &Scene<'_>) {
     }
     let (to, options) = (somewhere(scene), options(scene));
     scene.play.model.borrow_mut().log(format!("      node {} to {to}", scene.node));
-    let play = Rc::clone(scene.play);
     if scene.play.chance(0.5) {
         let actor = Actor::<0>::new(scene.play, scene.node, false, None);
         let id = actor.id;
-        let deferred = reactor.connect_tcp_with(to, actor, options);
-        scene.play.watch(scene.node, "connect", deferred, move |_, result| seen(&play, id, result));
+        scene.play.watch_connect(scene.node, id, reactor.connect_tcp_with(to, actor, options));
     } else {
         let actor = Actor::<1>::new(scene.play, scene.node, false, None);
         let id = actor.id;
-        let deferred = reactor.connect_tcp_with(to, actor, options);
-        scene.play.watch(scene.node, "connect", deferred, move |_, result| seen(&play, id, result));
+        scene.play.watch_connect(scene.node, id, reactor.connect_tcp_with(to, actor, options));
     }
-}
-
-/// An attempt has come to something: its protocol was told if, and only if, there is a connection. (Cancelled from inside
-/// `connection_made` the Deferred says so, and the connection goes on.)
-pub(super) fn seen<T>(play: &Play, actor: usize, result: &Result<T, ConnectError>) {
-    let mut model = play.model.borrow_mut();
-    let (connected, made) = (result.is_ok(), model.actors[actor].made);
-    let cancelled = matches!(result, Err(error) if error.cause == ConnectCause::Cancelled);
-    model.actors[actor].refused = !made;
-    model.check(made == connected || (made && cancelled), || {
-        format!("connect says {connected}, actor {actor} was made: {made}")
-    });
 }
 
 pub(super) fn connector(scene: &Scene<'_>) {
@@ -146,7 +130,7 @@ pub(super) fn stop_listening(scene: &Scene<'_>) {
 
 pub(super) fn start_listening(scene: &Scene<'_>) {
     let Some((port, _)) = scene.play.pick(&scene.here().ports) else { return };
-    if scene.reactor().is_some() && port.start_listening().is_ok() {
+    if port.start_listening().is_ok() {
         let mut addresses = scene.play.addresses.borrow_mut();
         if !addresses.contains(&port.local_addr()) {
             addresses.push(port.local_addr());

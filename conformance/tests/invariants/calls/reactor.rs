@@ -264,7 +264,10 @@ pub(super) fn resolve(scene: &Scene<'_>) {
 }
 
 pub(super) fn cancel_deferred(scene: &Scene<'_>) {
-    let Some(cancel) = scene.play.take(&scene.here().cancels) else { return };
+    let Some((cancel, actor)) = scene.play.take(&scene.here().cancels) else { return };
+    if let Some(actor) = actor {
+        scene.play.model.borrow_mut().cancel_connect(actor);
+    }
     cancel.cancel();
 }
 

@@ -70,9 +70,16 @@ impl Inner {
     /// The same after a callback that `lent` was lent to.
     #[inline(always)]
     pub(super) fn settle_lent(&self, lent: &[u8]) {
-        self.flush_quick(lent);
-        if self.todo.get() != 0 {
-            self.settle_all(lent);
+        match self.todo.get() {
+            0 => {}
+            // Nearly all there ever is: then nothing is left to look for.
+            Self::QUICK => {
+                self.todo.set(0);
+                if !self.send_quick(lent) {
+                    self.settle_all(lent);
+                }
+            }
+            _ => self.settle_all(lent),
         }
     }
 

@@ -99,16 +99,14 @@ impl Reactor {
 
     fn turn_with(&self, timeout: Option<Duration>, scratch: &mut [u8]) -> Result<Turn, RunError> {
         let inner = &self.0;
-        if inner.is_busy() {
-            inner.settle();
-            self.run_calls();
-        }
-        self.run_timers();
-        if let Some(turn) = self.stop_if_asked() {
-            return Ok(turn);
-        }
-
-        let until = self.wait_until(timeout);
+        let until = if inner.is_busy() || inner.has_timers() {
+            if let Some(turn) = self.begin_turn() {
+                return Ok(turn);
+            }
+            self.wait_until(timeout, self.next_work())
+        } else {
+            self.wait_until(timeout, None)
+        };
         let waited = inner.driver().wait(until);
         inner.forget_now();
         waited.map_err(RunError::Driver)?;
@@ -125,11 +123,30 @@ impl Reactor {
                 None => break,
             }
         }
+        if inner.is_busy() { Ok(self.end_turn()) } else { Ok(Turn::Continue) }
+    }
+
+    /// What comes before the wait; whether the loop is over.
+    #[inline(never)]
+    fn begin_turn(&self) -> Option<Turn> {
+        let inner = &self.0;
+        if inner.is_busy() {
+            inner.settle();
+            self.run_calls();
+        }
+        self.run_timers();
+        self.stop_if_asked()
+    }
+
+    /// What comes after the completions.
+    #[inline(never)]
+    fn end_turn(&self) -> Turn {
+        let inner = &self.0;
         inner.flush_dirty();
         if inner.is_busy() {
             inner.settle();
         }
-        Ok(self.stop_if_asked().unwrap_or(Turn::Continue))
+        self.stop_if_asked().unwrap_or(Turn::Continue)
     }
 
     /// Whether the loop has ended.
@@ -167,12 +184,14 @@ impl Reactor {
         self.over()
     }
 
-    fn wait_until(&self, timeout: Option<Duration>) -> Option<Time> {
+    /// Until when a turn waits that is to wait `timeout` at most and has work at `wakeup`.
+    #[inline]
+    fn wait_until(&self, timeout: Option<Duration>, wakeup: Option<Time>) -> Option<Time> {
         if timeout == Some(Duration::ZERO) {
             return Some(Time::ZERO);
         }
         let limit = timeout.map(|timeout| self.now() + timeout);
-        match (self.next_work(), limit) {
+        match (wakeup, limit) {
             (Some(wakeup), Some(limit)) => Some(wakeup.min(limit)),
             (wakeup, limit) => wakeup.or(limit),
         }
@@ -199,7 +218,7 @@ impl Reactor {
     /// Timers that are due; those set meanwhile wait for the next turn.
     fn run_timers(&self) {
         let inner = &self.0;
-        if inner.timers.borrow().is_empty() {
+        if !inner.has_timers() {
             return;
         }
         let now = self.now().as_nanos();

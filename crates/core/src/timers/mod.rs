@@ -1,8 +1,9 @@
 //! The queue of timers: values that come due, in order. It has no clock and calls nobody: time
-//! comes in as a number of nanoseconds, values go out one at a time. `slab.rs` keeps the timers,
-//! `wheel.rs` lists those of the far part of the queue; here are the near part, which is in order,
-//! and the rules.
+//! comes in as a number of nanoseconds, values go out one at a time. `slab.rs` keeps the timers, in
+//! the nodes of `node.rs`; `wheel.rs` lists those of the far part of the queue; here are the near
+//! part, which is in order, and the rules.
 
+mod node;
 mod slab;
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,9 @@ mod wheel;
 
 use std::{cmp::Reverse, collections::BinaryHeap, fmt, mem};
 
-use self::slab::{End, Slab, Standing};
+use self::node::End;
 pub(crate) use self::slab::{Key, State};
+use self::slab::{Slab, Standing};
 use self::wheel::Wheel;
 
 /// Timers with a value each.
@@ -26,13 +28,14 @@ use self::wheel::Wheel;
 /// # Cost
 ///
 /// Adding, cancelling, and setting a deadline are amortised O(1), or O(log n) where the deadline is
-/// nearer than the next slot of the wheel; putting off a timer writes two words. A far timer is a
-/// node in a list, and nothing else is written for it: bytes are what adding costs most of all. Each
-/// timer is sorted once, among its slot, shortly before it is due. A cancelled one leaves its node
-/// in the list, or its entry in the near part, until that is met, or until such are the greater
-/// part. After a burst, memory is given back: at once in the near part; of the nodes a little at the
-/// end of each turn, when `pop_due` has no more to give, down to the highest one in use, and but
-/// for four bytes each, which remember how they ended.
+/// nearer than the next slot of the wheel, or earlier than it was; putting off a timer writes two
+/// words. A far timer is a node in a list, and nothing else is written for it: bytes, by way of page
+/// faults, are what adding costs most of all. Each timer is sorted once, among its slot, shortly
+/// before it is due. A cancelled one leaves its node in the list, or its entry in the near part,
+/// until that is met, or until such are the greater part; so does one set earlier, and an entry in a
+/// heap stands for it, unless such are many. After a burst, memory is given back: at once in the
+/// near part; of the nodes a little at the end of each turn, when `pop_due` has no more to give,
+/// down to the highest one in use, and but for four bytes each, which remember how they ended.
 pub(crate) struct Timers<T> {
     slab: Slab<T>,
     wheel: Wheel,
@@ -44,7 +47,9 @@ pub(crate) struct Timers<T> {
     held: BinaryHeap<Reverse<Entry>>,
     /// No entry in `held` is older.
     held_from: u64,
-    /// How many of the entries in those three are stale.
+    /// Entries later than the wheel's limit, of timers that were set earlier: those are in lists.
+    ahead: BinaryHeap<Reverse<Entry>>,
+    /// How many of the entries in those four are stale, but for chance: see [`Slab::owns`].
     stale: usize,
     /// The next timer scheduled gets this.
     seq: u64,
@@ -52,6 +57,8 @@ pub(crate) struct Timers<T> {
     now: u64,
     /// At this length of `early` it is time to see if the wheel can take it.
     crowd: usize,
+    /// Turns in which a dead node was in the way of giving memory back.
+    stuck: usize,
     work: Work,
 }
 
@@ -65,10 +72,12 @@ impl<T> Timers<T> {
             early: BinaryHeap::new(),
             held: BinaryHeap::new(),
             held_from: u64::MAX,
+            ahead: BinaryHeap::new(),
             stale: 0,
             seq: 0,
             now: 0,
             crowd: CROWD,
+            stuck: 0,
             work: Work::default(),
         }
     }
@@ -94,8 +103,9 @@ impl<T> Timers<T> {
         let (value, queued) = self.slab.cancel(key)?;
         if queued {
             self.note_stale();
-        } else if self.slab.is_littered() {
-            self.work.add(self.wheel.sweep(&mut self.slab));
+        }
+        if self.slab.is_littered() {
+            self.sweep();
         }
         Some(value)
     }
@@ -105,14 +115,12 @@ impl<T> Timers<T> {
         let seq = self.seq;
         let Some(node) = self.slab.get_mut(key) else { return false };
         self.seq += 1;
-        node.seq = seq;
-        let old = mem::replace(&mut node.deadline, deadline);
-        if deadline < old {
-            if !self.slab.unlink(key.index) {
-                self.slab.leave(key.index);
+        if deadline < node.schedule(deadline, seq) {
+            let entered = self.slab.is_entered(key.index);
+            self.enqueue(Entry { deadline, seq, index: key.index });
+            if entered {
                 self.note_stale();
             }
-            self.enqueue(Entry { deadline, seq, index: key.index });
             self.look_at_crowd();
         }
         true
@@ -146,14 +154,16 @@ impl<T> Timers<T> {
             self.settle();
             let Some(entry) = self.first() else {
                 if self.pull(now).is_none() {
-                    self.wheel.skip(self.now, &self.slab);
-                    self.slab.trim(TRIM);
+                    if self.ahead.is_empty() {
+                        self.wheel.skip(self.now, &self.slab);
+                    }
+                    self.tidy();
                     return None;
                 }
                 continue;
             };
             if entry.deadline > now {
-                self.slab.trim(TRIM);
+                self.tidy();
                 return None;
             }
             self.drop_first();
@@ -174,6 +184,7 @@ impl<T> Timers<T> {
         self.early = BinaryHeap::new();
         self.held = BinaryHeap::new();
         self.held_from = u64::MAX;
+        self.ahead = BinaryHeap::new();
         self.stale = 0;
         self.crowd = CROWD;
         self.wheel = Wheel::new();
@@ -230,14 +241,18 @@ impl<T> Timers<T> {
         seq
     }
 
-    /// Lets `entry` stand for its timer, which is in no list: as a place in one, or in the heap.
+    /// Lets `entry` stand for its timer: as an entry in a heap, or a place in one of the wheel's
+    /// lists, if it is not in one already.
     fn enqueue(&mut self, entry: Entry) {
         self.work.add(1);
-        if self.wheel.covers(entry.deadline) {
-            self.wheel.push(entry.deadline, entry.index, &mut self.slab);
-        } else {
+        if !self.wheel.covers(entry.deadline) {
             self.slab.enter(entry.index, entry.seq);
             self.early.push(Reverse(entry));
+        } else if self.slab.is_listed(entry.index) {
+            self.slab.enter(entry.index, entry.seq);
+            self.ahead.push(Reverse(entry));
+        } else {
+            self.wheel.push(entry.deadline, entry.index, &mut self.slab);
         }
     }
 
@@ -252,22 +267,52 @@ impl<T> Timers<T> {
         if self.early.len() >= self.crowd {
             self.rewind();
         }
+        if self.ahead.len() >= CROWD && self.ahead.len() > self.slab.extent() / 4 {
+            self.sweep();
+        }
+    }
+
+    /// Takes the dead out of the wheel, and all in where they belong that were set earlier.
+    #[cold]
+    fn sweep(&mut self) {
+        self.work.add(self.wheel.sweep(&mut self.slab));
+        for Reverse(entry) in mem::take(&mut self.ahead) {
+            match self.slab.meet(&entry) {
+                Standing::Current => self.enqueue(entry),
+                standing => self.correct(standing),
+            }
+        }
+    }
+
+    /// Looks after memory at the end of a turn.
+    fn tidy(&mut self) {
+        if self.slab.trim(TRIM) {
+            self.stuck += 1;
+        }
+        // By now there have been turns enough to pay for a look at every node.
+        let stuck = self.stuck > self.slab.extent() / TRIM;
+        if stuck || self.slab.is_littered() {
+            self.stuck = 0;
+            self.sweep();
+        }
     }
 
     /// Counts one more stale entry in the near part.
     fn note_stale(&mut self) {
         self.stale += 1;
         let slab = &self.slab;
-        let len = self.near.len() + self.early.len() + self.held.len();
+        let len = self.near.len() + self.early.len() + self.held.len() + self.ahead.len();
         if self.stale >= GARBAGE && self.stale > len / 2 {
             self.work.add(len);
             self.near.retain(|entry| slab.owns(entry));
             self.early.retain(|entry| slab.owns(&entry.0));
             self.held.retain(|entry| slab.owns(&entry.0));
+            self.ahead.retain(|entry| slab.owns(&entry.0));
             self.stale = 0;
             self.near.shrink_to(2 * self.near.len());
             self.early.shrink_to(2 * self.early.len());
             self.held.shrink_to(2 * self.held.len());
+            self.ahead.shrink_to(2 * self.ahead.len());
         }
     }
 
@@ -333,7 +378,7 @@ impl<T> Timers<T> {
         match standing {
             Standing::Current => {}
             Standing::Moved(entry) => self.enqueue(entry),
-            Standing::Stale => self.stale -= 1,
+            Standing::Stale => self.stale = self.stale.saturating_sub(1),
         }
     }
 
@@ -357,8 +402,20 @@ impl<T> Timers<T> {
     /// Takes the wheel's earliest slot over into `near`, which is empty, if any of it may be due at
     /// `until`.
     fn pull(&mut self, until: u64) -> Option<()> {
-        let count = self.wheel.pull(until, &mut self.near, &mut self.slab)?;
-        self.work.add(count);
+        let ahead = self.ahead.peek().map_or(u64::MAX, |entry| entry.0.deadline);
+        match self.wheel.pull(until.min(ahead), &mut self.near, &mut self.slab) {
+            Some(count) => self.work.add(count),
+            None if ahead <= until && !self.ahead.is_empty() => self.wheel.pass(ahead),
+            None => return None,
+        }
+        while let Some(Reverse(entry)) = self.ahead.peek() {
+            if self.wheel.covers(entry.deadline) {
+                break;
+            }
+            self.work.add(1);
+            self.near.push(*entry);
+            self.ahead.pop();
+        }
         if self.near.len() < self.near.capacity() / 4 {
             self.near.shrink_to(GARBAGE.max(2 * self.near.len()));
         }
@@ -395,13 +452,9 @@ impl<T> Timers<T> {
         for entry in near.chain(early) {
             match self.slab.meet(&entry) {
                 Standing::Current => self.enqueue(entry),
-                Standing::Moved(entry) => self.enqueue(entry),
-                Standing::Stale => {}
+                standing => self.correct(standing),
             }
         }
-        let (held, slab) = (&mut self.held, &self.slab);
-        held.retain(|entry| slab.owns(&entry.0));
-        self.stale = 0;
         self.crowd = CROWD.max(2 * self.early.len());
     }
 }

@@ -1,10 +1,14 @@
 //! Where timers live: a node each, found by [`Key`], with the way its last life ended; and the
-//! lists they are chained in. Which list means what is for `wheel.rs` to know, order in time for
-//! `mod.rs`.
+//! lists they are chained in. What a node consists of is in `node.rs`; which list means what is for
+//! `wheel.rs` to know, order in time for `mod.rs`.
 
 use std::mem;
 
-use super::{Entry, wheel};
+use super::{
+    Entry,
+    node::{Aside, Asides, End, NIL, Node, Place, RETIRED, next_version, order, tag},
+    wheel::{self, LISTS},
+};
 
 /// Names one timer, and no other one ever: a node's version rises with each life, and a node that
 /// has used up its versions is retired.
@@ -27,13 +31,6 @@ pub(crate) enum State {
     Unknown,
 }
 
-/// How a life ended.
-#[derive(Clone, Copy)]
-pub(super) enum End {
-    Called = 0,
-    Cancelled = 1,
-}
-
 /// What a queue entry is worth when it is met.
 pub(super) enum Standing {
     /// Its timer is due when it says.
@@ -45,11 +42,16 @@ pub(super) enum Standing {
 }
 
 /// The nodes, and the heads of the lists. A live node is in one of the wheel's lists, or an entry
-/// stands for it in the near part; a dead one is still in the wheel's list it was cancelled in; a
-/// vacant one is in a list of those.
+/// stands for it in the near part, or both, if it was set earlier: the lists are chained one way,
+/// so a node leaves its list only when that is taken apart. For the same reason a dead one is still
+/// in the list it ended in; a vacant one is in a list of those, which is chained both ways.
 pub(super) struct Slab<T> {
     nodes: Vec<Node<T>>,
+    /// The first nodes of the wheel's lists.
     heads: Box<[u32; LISTS]>,
+    /// The first vacant node.
+    vacant: u32,
+    asides: Asides,
     /// The versions of the nodes cut off the end, the nearest one last.
     graves: Vec<u32>,
     live: usize,
@@ -58,8 +60,15 @@ pub(super) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(super) fn new() -> Self {
-        let heads = Box::new([NIL; LISTS]);
-        Self { nodes: Vec::new(), heads, graves: Vec::new(), live: 0, dead: 0 }
+        Self {
+            nodes: Vec::new(),
+            heads: Box::new([NIL; LISTS]),
+            vacant: NIL,
+            asides: Asides::new(),
+            graves: Vec::new(),
+            live: 0,
+            dead: 0,
+        }
     }
 
     /// Adds a timer to a slot of the wheel, or, without one, lets the entry with this `seq` stand
@@ -69,16 +78,13 @@ impl<T> Slab<T> {
     #[inline]
     pub(super) fn insert(&mut self, deadline: u64, seq: u64, value: T, slot: Option<usize>) -> Key {
         self.live += 1;
-        let vacant = self.heads[VACANT];
+        let vacant = self.vacant;
         let (index, version) = if vacant == NIL { self.grow() } else { self.reuse(vacant) };
-        let place = match slot {
-            Some(slot) => {
-                let (prev, next) = self.chain(wheel::list(slot, index), index);
-                Place::Listed { prev, next }
-            }
-            None => Place::queued(seq),
+        let (place, link) = match slot {
+            Some(slot) => (Place::Listed, self.chain(wheel::list(slot, index), index)),
+            None => (Place::Queued, tag(seq)),
         };
-        let node = Node { deadline, seq, value: Some(value), version, place };
+        let node = Node { link, version, deadline, order: order(seq, place), value: Some(value) };
         if vacant == NIL {
             self.nodes.push(node);
         } else {
@@ -88,7 +94,7 @@ impl<T> Slab<T> {
     }
 
     /// Ends the life named by `key`. Returns its value, and whether an entry stood for it, which is
-    /// stale now; otherwise the node is dead.
+    /// stale now.
     pub(super) fn cancel(&mut self, key: Key) -> Option<(T, bool)> {
         let node = self.nodes.get_mut(key.index as usize)?;
         if node.version != key.version {
@@ -96,13 +102,7 @@ impl<T> Slab<T> {
         }
         let value = node.end(End::Cancelled)?;
         self.live -= 1;
-        if let Place::Listed { prev, next } = node.place {
-            node.place = Place::Dead { prev, next };
-            self.dead += 1;
-            return Some((value, false));
-        }
-        self.vacate(key.index);
-        Some((value, true))
+        Some((value, self.lay_down(key.index)))
     }
 
     /// Ends whatever life is in a node, wherever that is.
@@ -111,8 +111,7 @@ impl<T> Slab<T> {
         let key = Key { index, version: node.version };
         let value = node.end(end)?;
         self.live -= 1;
-        self.unlink(index);
-        self.vacate(index);
+        self.lay_down(index);
         Some((key, value))
     }
 
@@ -146,9 +145,16 @@ impl<T> Slab<T> {
     }
 
     /// True if `entry` stands for a timer.
+    ///
+    /// A stale one could be taken for the one that stands if both are of the same node, and 2^32
+    /// times scheduling lie between them. That does no harm: it is met as one that has moved, and so
+    /// becomes what the timer is by now, a second time. One of the two is stale when it is met.
     pub(super) fn owns(&self, entry: &Entry) -> bool {
-        let node = self.nodes.get(entry.index as usize);
-        node.is_some_and(|node| node.place == Place::queued(entry.seq))
+        self.nodes.get(entry.index as usize).is_some_and(|node| match node.place() {
+            Place::Queued => node.link == tag(entry.seq),
+            Place::Both => self.asides.get(node.link).seq == entry.seq,
+            Place::Listed | Place::Dead | Place::Vacant => false,
+        })
     }
 
     /// Tells what `entry` is worth.
@@ -163,48 +169,70 @@ impl<T> Slab<T> {
     /// The entry of a live node, as of now.
     #[inline]
     pub(super) fn entry(&self, index: u32) -> Entry {
-        let Node { deadline, seq, .. } = self.nodes[index as usize];
-        Entry { deadline, seq, index }
+        let node = &self.nodes[index as usize];
+        Entry { deadline: node.deadline, seq: node.seq(), index }
     }
 
-    /// Lets the entry with this `seq` stand for a live node that is in no list.
+    /// Lets the entry with this `seq` stand for a live node, and no other one. If the node is in a
+    /// list, it stays there.
     pub(super) fn enter(&mut self, index: u32, seq: u64) {
-        self.nodes[index as usize].place = Place::queued(seq);
-    }
-
-    /// Lets nothing stand for a node that is in no list.
-    pub(super) fn leave(&mut self, index: u32) {
-        self.nodes[index as usize].place = Place::NOWHERE;
+        let node = &mut self.nodes[index as usize];
+        match node.place() {
+            Place::Both => self.asides.get_mut(node.link).seq = seq,
+            Place::Listed => {
+                node.link = self.asides.add(Aside { next: node.link, seq });
+                node.set_place(Place::Both);
+            }
+            Place::Dead | Place::Vacant | Place::Queued => {
+                node.link = tag(seq);
+                node.set_place(Place::Queued);
+            }
+        }
     }
 
     /// Puts a node that is in no list into one. No entry stands for it any more.
+    #[inline]
     pub(super) fn link(&mut self, list: usize, index: u32) {
-        let (prev, next) = self.chain(list, index);
-        self.nodes[index as usize].place = Place::Listed { prev, next };
+        let next = self.chain(list, index);
+        let node = &mut self.nodes[index as usize];
+        node.link = next;
+        node.set_place(Place::Listed);
     }
 
-    /// Takes a node out of its list, or returns false if it is in none.
+    /// Notes that a node is no longer in a list, which has been taken apart. Returns true if it is
+    /// to be put somewhere: the entry that stands for it is that of now, and is yet to be made.
+    #[inline]
     pub(super) fn unlink(&mut self, index: u32) -> bool {
-        let (prev, next) = match self.nodes[index as usize].place {
-            Place::Listed { prev, next }
-            | Place::Dead { prev, next }
-            | Place::Vacant { prev, next } => (prev, next),
-            Place::Queued { .. } => return false,
-        };
-        match prev.checked_sub(HEAD) {
-            Some(list) => self.heads[list as usize] = next,
-            None => self.nodes[prev as usize].place.set_next(next),
+        let node = &mut self.nodes[index as usize];
+        match node.place() {
+            Place::Listed => {
+                node.link = tag(node.seq());
+                node.set_place(Place::Queued);
+                true
+            }
+            Place::Dead => {
+                self.dead -= 1;
+                self.vacate(index);
+                false
+            }
+            Place::Both => {
+                node.link = tag(self.asides.take(node.link).seq);
+                node.set_place(Place::Queued);
+                false
+            }
+            Place::Vacant | Place::Queued => false,
         }
-        if next != NIL {
-            self.nodes[next as usize].place.set_prev(prev);
-        }
-        true
     }
 
     /// Empties a list, handing over what was its first node. The nodes still hang together: each is
-    /// to be buried, linked or entered, after asking for the [`next`](Self::next).
+    /// to be unlinked, after asking for the [`next`](Self::next).
     pub(super) fn detach(&mut self, list: usize) -> Option<u32> {
         some(mem::replace(&mut self.heads[list], NIL))
+    }
+
+    /// Empties the first so many lists. Each of their nodes is to be unlinked.
+    pub(super) fn detach_first(&mut self, lists: usize) {
+        self.heads[..lists].fill(NIL);
     }
 
     pub(super) fn first(&self, list: usize) -> Option<u32> {
@@ -213,34 +241,23 @@ impl<T> Slab<T> {
 
     #[inline]
     pub(super) fn next(&self, index: u32) -> Option<u32> {
-        match self.nodes[index as usize].place {
-            Place::Listed { next, .. } | Place::Dead { next, .. } | Place::Vacant { next, .. } => {
-                some(next)
-            }
-            Place::Queued { .. } => None,
+        let node = &self.nodes[index as usize];
+        match node.place() {
+            Place::Listed | Place::Dead | Place::Vacant => some(node.link),
+            Place::Both => some(self.asides.get(node.link).next),
+            Place::Queued => None,
         }
-    }
-
-    /// Empties the lists of the wheel; their nodes are told by [`is_listed`](Self::is_listed).
-    pub(super) fn detach_all(&mut self) {
-        self.heads[..wheel::LISTS].fill(NIL);
-    }
-
-    /// Makes a dead node that has been detached vacant, or returns false if it is live.
-    #[inline]
-    pub(super) fn bury(&mut self, index: u32) -> bool {
-        let dead = matches!(self.nodes[index as usize].place, Place::Dead { .. });
-        if dead {
-            self.dead -= 1;
-            self.vacate(index);
-        }
-        dead
     }
 
     /// True of a node of the wheel, live or dead.
     pub(super) fn is_listed(&self, index: u32) -> bool {
-        let place = self.nodes[index as usize].place;
-        matches!(place, Place::Listed { .. } | Place::Dead { .. })
+        let place = self.nodes[index as usize].place();
+        matches!(place, Place::Listed | Place::Dead | Place::Both)
+    }
+
+    /// True if an entry stands for a node.
+    pub(super) fn is_entered(&self, index: u32) -> bool {
+        matches!(self.nodes[index as usize].place(), Place::Queued | Place::Both)
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -265,47 +282,94 @@ impl<T> Slab<T> {
     }
 
     /// Cuts up to `most` vacant nodes off the end while the greater part is vacant, so that memory
-    /// is given back without ever stopping for long.
-    pub(super) fn trim(&mut self, most: usize) {
+    /// is given back without ever stopping for long. Returns true if a dead node is in the way.
+    pub(super) fn trim(&mut self, most: usize) -> bool {
         for _ in 0..most {
             if self.nodes.len() <= KEEP || self.live >= self.nodes.len() / 8 {
-                return;
+                return false;
             }
-            let Some(Node { version, value: None, place, .. }) = self.nodes.last() else { return };
-            self.graves.push(*version);
-            self.dead -= usize::from(matches!(place, Place::Dead { .. }));
-            self.unlink((self.nodes.len() - 1) as u32);
+            let Some(last) = self.nodes.last() else { return false };
+            if last.place() != Place::Vacant {
+                return last.place() == Place::Dead;
+            }
+            self.graves.push(last.version);
+            if last.version < RETIRED {
+                self.occupy((self.nodes.len() - 1) as u32);
+            }
             self.nodes.pop();
             if self.nodes.len() < self.nodes.capacity() / 4 {
                 self.nodes.shrink_to(self.nodes.capacity() / 2);
             }
         }
+        false
     }
 
-    /// Puts a node that has no life, and is in no list, into that of the vacant ones.
-    fn vacate(&mut self, index: u32) {
-        let place = if self.nodes[index as usize].version < RETIRED {
-            let (prev, next) = self.chain(VACANT, index);
-            Place::Vacant { prev, next }
-        } else {
-            Place::NOWHERE
-        };
-        self.nodes[index as usize].place = place;
+    /// Counts what is counted as it goes.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let count = |place| self.nodes.iter().filter(|node| node.place() == place).count();
+        assert_eq!((count(Place::Dead), count(Place::Both)), (self.dead, self.asides.len()));
+        let live = count(Place::Listed) + count(Place::Queued) + count(Place::Both);
+        assert_eq!((live, self.iter().count()), (self.live, self.live));
     }
 
-    /// Makes a node the first of a list, but for its own part.
+    /// Puts a node whose life has ended among the vacant ones, or the dead if it is in a list.
+    /// Returns true if an entry stood for it.
     #[inline]
-    fn chain(&mut self, list: usize, index: u32) -> (u32, u32) {
-        let next = mem::replace(&mut self.heads[list], index);
-        if next != NIL {
-            self.nodes[next as usize].place.set_prev(index);
+    fn lay_down(&mut self, index: u32) -> bool {
+        let node = &mut self.nodes[index as usize];
+        let place = node.place();
+        match place {
+            Place::Listed => {}
+            Place::Both => node.link = self.asides.take(node.link).next,
+            Place::Dead | Place::Vacant | Place::Queued => {
+                self.vacate(index);
+                return true;
+            }
         }
-        (HEAD + list as u32, next)
+        node.set_place(Place::Dead);
+        self.dead += 1;
+        place == Place::Both
+    }
+
+    /// Puts a node that has no life, and is in no list, among the vacant ones.
+    fn vacate(&mut self, index: u32) {
+        let node = &mut self.nodes[index as usize];
+        node.set_place(Place::Vacant);
+        node.set_previous(NIL);
+        if node.version >= RETIRED {
+            node.link = NIL;
+            return;
+        }
+        node.link = mem::replace(&mut self.vacant, index);
+        let next = node.link;
+        if next != NIL {
+            self.nodes[next as usize].set_previous(index);
+        }
     }
 
     /// Takes a node out of the list of vacant ones.
+    fn occupy(&mut self, index: u32) {
+        let node = &self.nodes[index as usize];
+        let (previous, next) = (node.previous(), node.link);
+        match some(previous) {
+            Some(previous) => self.nodes[previous as usize].link = next,
+            None => self.vacant = next,
+        }
+        if next != NIL {
+            self.nodes[next as usize].set_previous(previous);
+        }
+    }
+
+    /// Makes a node the first of a list of the wheel. Returns what it is to be linked to.
+    #[inline]
+    fn chain(&mut self, list: usize, index: u32) -> u32 {
+        mem::replace(&mut self.heads[list], index)
+    }
+
+    /// The index and version of a vacant node that is so no more.
     fn reuse(&mut self, index: u32) -> (u32, u32) {
-        self.unlink(index);
+        self.occupy(index);
         (index, self.nodes[index as usize].version)
     }
 
@@ -313,7 +377,7 @@ impl<T> Slab<T> {
     #[inline]
     fn grow(&mut self) -> (u32, u32) {
         let index = self.nodes.len();
-        if self.graves.is_empty() && index < HEAD as usize {
+        if self.graves.is_empty() && index < NIL as usize {
             return (index as u32, 0);
         }
         self.dig()
@@ -324,98 +388,23 @@ impl<T> Slab<T> {
     fn dig(&mut self) -> (u32, u32) {
         loop {
             let index = match u32::try_from(self.nodes.len()) {
-                Ok(index) if index < HEAD => index,
+                Ok(index) if index < NIL => index,
                 _ => panic!("too many timers are pending"),
             };
             let version = self.graves.pop().unwrap_or(0);
             if version < RETIRED {
                 return (index, version);
             }
-            let place = Place::NOWHERE;
-            self.nodes.push(Node { deadline: 0, seq: 0, value: None, version, place });
+            let order = order(0, Place::Vacant);
+            self.nodes.push(Node { link: NIL, version, deadline: 0, order, value: None });
         }
     }
-}
-
-/// A timer, or room for one. What is read of it while lists are followed lies side by side.
-#[repr(C)]
-pub(super) struct Node<T> {
-    place: Place,
-    /// Two for each life so far, and one if the last was cancelled.
-    version: u32,
-    /// When it is due, and its place among those due at the same time. What stands for it in the
-    /// queue may be earlier: a timer put off leaves that alone, and it is corrected when it is met.
-    pub(super) deadline: u64,
-    pub(super) seq: u64,
-    pub(super) value: Option<T>,
-}
-
-impl<T> Node<T> {
-    /// Ends its life, if it has one.
-    fn end(&mut self, end: End) -> Option<T> {
-        let value = self.value.take()?;
-        self.version = next_version(self.version, end);
-        Some(value)
-    }
-}
-
-/// Where a node is. All lists are chained the same way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// In a list of the wheel. The first one's `prev` is the list, counted from `HEAD`.
-    Listed { prev: u32, next: u32 },
-    /// Cancelled, and still in the list.
-    Dead { prev: u32, next: u32 },
-    /// Among the vacant ones, likewise.
-    Vacant { prev: u32, next: u32 },
-    /// In no list: the entry with this `seq` stands for it.
-    Queued { high: u32, low: u32 },
-}
-
-impl Place {
-    /// No entry has this `seq`.
-    const NOWHERE: Self = Self::queued(u64::MAX);
-
-    const fn queued(seq: u64) -> Self {
-        Self::Queued { high: (seq >> 32) as u32, low: seq as u32 }
-    }
-
-    const fn set_prev(&mut self, to: u32) {
-        match self {
-            Self::Listed { prev, .. } | Self::Dead { prev, .. } | Self::Vacant { prev, .. } => {
-                *prev = to;
-            }
-            Self::Queued { .. } => {}
-        }
-    }
-
-    const fn set_next(&mut self, to: u32) {
-        match self {
-            Self::Listed { next, .. } | Self::Dead { next, .. } | Self::Vacant { next, .. } => {
-                *next = to;
-            }
-            Self::Queued { .. } => {}
-        }
-    }
-}
-
-/// The version after a life of this version that ended so.
-const fn next_version(version: u32, end: End) -> u32 {
-    ((version | 1).wrapping_add(1)) | end as u32
 }
 
 const fn some(index: u32) -> Option<u32> {
     if index == NIL { None } else { Some(index) }
 }
 
-/// Those of the wheel, and the vacant nodes.
-const LISTS: usize = wheel::LISTS + 1;
-const VACANT: usize = wheel::LISTS;
-const NIL: u32 = u32::MAX;
-/// Indices are below this.
-const HEAD: u32 = NIL - LISTS as u32;
-/// No life has this version or a higher one.
-const RETIRED: u32 = u32::MAX - 1;
 /// So many dead nodes do not matter.
 const LITTER: usize = 2048;
 /// Nodes that are never cut off.
@@ -425,12 +414,15 @@ const KEEP: usize = 1024;
 mod tests {
     use std::panic::Location;
 
-    use super::{End, KEEP, Node, RETIRED, Slab, State};
+    use super::{
+        super::{TRIM, Timers},
+        End, KEEP, Key, LISTS, Node, RETIRED, Slab, State,
+    };
 
     #[test]
-    fn a_node_with_a_boxed_call_takes_56_bytes() {
+    fn a_node_with_a_boxed_call_takes_48_bytes() {
         type Call = (Box<dyn FnOnce()>, &'static Location<'static>);
-        assert_eq!(size_of::<Node<Call>>(), 56);
+        assert_eq!(size_of::<Node<Call>>(), 48);
     }
 
     #[test]
@@ -444,25 +436,64 @@ mod tests {
         assert_eq!((next.index, next.version), (1, 0));
         // Nor when it is cut off the end and dug up.
         for seq in 2..5000 {
-            slab.insert(0, seq, 'c', None);
+            slab.insert(7, seq, 'c', None);
         }
+        slab.nodes[KEEP].version = RETIRED - 2;
         assert!((1..5000).all(|index| slab.evict(index, End::Cancelled).is_some()));
+        slab.check();
         slab.trim(5000);
         assert_eq!(slab.extent(), KEEP);
         assert_eq!(last.map(|key| slab.state(key)), Some(State::Called));
-        assert!((0..5000).all(|seq| slab.insert(0, seq, 'd', None).index != 0));
+        let mut again = (0..5000).map(|seq| slab.insert(0, seq, 'd', None).index as usize);
+        assert!(again.all(|index| index != 0 && index != KEEP));
+        assert_eq!(slab.extent(), 5002);
     }
 
     #[test]
-    fn dead_nodes_at_the_end_are_cut_off() {
+    fn a_dead_node_at_the_end_is_cut_off_once_it_is_in_no_list() {
         let mut slab = Slab::new();
-        for seq in 0..2000 {
-            let key = slab.insert(0, seq, 'a', Some(0));
-            assert!(slab.cancel(key).is_some());
+        let slot = |seq| (seq == 1900).then_some(0);
+        let keys: Vec<Key> = (0..2000).map(|seq| slab.insert(0, seq, 'a', slot(seq))).collect();
+        assert!(keys.iter().all(|&key| slab.cancel(key).is_some()));
+        assert!(slab.trim(5000), "it is in the way");
+        assert_eq!((slab.extent(), slab.dead), (1901, 1));
+        slab.detach_first(LISTS);
+        assert!(!slab.unlink(1900), "it is to be put nowhere");
+        assert!(!slab.trim(5000));
+        assert_eq!((slab.extent(), slab.dead), (KEEP, 0));
+    }
+
+    #[test]
+    fn cancelled_timers_far_away_do_not_keep_memory_for_long() {
+        let mut timers = Timers::new();
+        assert!((0..100_000).all(|_| timers.insert(1, 0).version == 0));
+        let far: Vec<Key> = (0..1000).map(|_| timers.insert(1 << 48, 0)).collect();
+        while timers.pop_due(1, u64::MAX).is_some() {}
+        assert!(far.iter().all(|&key| timers.cancel(key).is_some()));
+        for _ in 0..=3 * 101_000 / TRIM {
+            assert!(timers.pop_due(1, u64::MAX).is_none());
         }
-        slab.trim(5000);
-        assert_eq!((slab.extent(), slab.dead), (KEEP, KEEP));
-        let listed = (0..8).filter_map(|list| slab.first(list));
-        assert!(listed.clone().count() > 0 && listed.max() < Some(KEEP as u32));
+        assert!(timers.slab.extent() <= KEEP, "{}", timers.slab.extent());
+        assert!(far.iter().all(|&key| timers.state(key) == State::Cancelled));
+    }
+
+    #[test]
+    fn a_stale_entry_that_looks_like_the_one_that_stands_does_no_harm() {
+        let mut timers = Timers::new();
+        let key = timers.insert(0, 'a');
+        for round in 1..600 {
+            // The entries of before are stale; the one made now has the same tag.
+            assert!(timers.set_deadline(key, 5));
+            timers.seq = round << 32;
+            assert!(timers.set_deadline(key, 0));
+            if round % 200 == 0 {
+                timers.insert(0, 'b');
+            }
+        }
+        timers.insert(0, 'b');
+        assert_eq!(timers.next_deadline(), Some(0));
+        let popped = std::iter::from_fn(|| timers.pop_due(9, u64::MAX)).map(|(_, value)| value);
+        assert!(popped.eq(['b', 'b', 'a', 'b']));
+        assert!(timers.is_empty() && timers.near.is_empty() && timers.early.is_empty());
     }
 }

@@ -127,6 +127,9 @@ fn agrees_with_a_sorted_list(seed: u64, steps: usize, crowd: u64) {
             _ => insert(&mut timers, &mut model, &mut keys, random.deadline(now)),
         }
         assert_eq!(timers.len(), model.pending.len());
+        if step % 16 == 0 {
+            check(&timers);
+        }
     }
     for &(deadline, _, key) in &model.pending {
         assert_eq!((timers.state(key), timers.deadline(key)), (State::Pending, Some(deadline)));
@@ -535,10 +538,60 @@ fn held_back_timers_are_passed_over_once_a_turn() {
     assert_eq!(pop_all(&mut timers, MS), order);
 }
 
+#[test]
+fn many_set_earlier_are_handed_back_to_the_wheel() {
+    let (mut timers, mut random, n) = (Timers::new(), Random(7), 20_000);
+    let keys: Vec<Key> = (0..n).map(|i| timers.insert(3600 * S, i as u32)).collect();
+    let mut expected = Vec::new();
+    let looked = per_step(n, &mut timers, |timers, i| {
+        let deadline = 10 * S + random.below(3000 * S);
+        expected.push((deadline, i as u32));
+        assert!(timers.set_deadline(keys[i as usize], deadline));
+        assert!(timers.ahead.len() <= n / 4);
+    });
+    assert!(looked <= 12, "{looked}");
+    check(&timers);
+    expected.sort_unstable();
+    let looked = per_step(n, &mut timers, |timers, i| {
+        let (deadline, value) = expected[i as usize];
+        assert_eq!(timers.next_deadline(), Some(deadline));
+        assert_eq!(timers.pop_due(deadline, u64::MAX).map(|(_, v)| v), Some(value));
+    });
+    assert!(looked <= 12, "{looked}");
+}
+
+#[test]
+fn timers_set_earlier_leave_little_behind_when_they_fire() {
+    let mut timers = Timers::new();
+    (0..1000).for_each(|i| assert_eq!(timers.insert(u64::MAX - i, 0).version, 0));
+    let looked = per_step(50_000, &mut timers, |timers, i| {
+        let key = timers.insert(i * MS + 3600 * S, 0);
+        // Mostly in front of the limit; sometimes beyond it, and put off.
+        let later = if i % 50 == 0 { S } else { 0 };
+        assert!(timers.set_deadline(key, i * MS + later));
+        assert!(timers.set_deadline(key, i * MS + 2 * later));
+        while timers.pop_due(i * MS, u64::MAX).is_some() {}
+    });
+    assert!(looked <= 24, "{looked}");
+    assert!(entries(&timers) <= 5000, "{}", entries(&timers));
+    assert!(timers.slab.extent() <= 5000, "{}", timers.slab.extent());
+    check(&timers);
+}
+
+/// That what is counted as it goes is what there is.
+pub(super) fn check<T>(timers: &Timers<T>) {
+    timers.slab.check();
+    let heaps = [&timers.early, &timers.held, &timers.ahead];
+    let entries = heaps.into_iter().flatten().map(|entry| &entry.0).chain(&timers.near);
+    assert_eq!(entries.filter(|&entry| !timers.slab.owns(entry)).count(), timers.stale);
+    assert!(timers.ahead.iter().all(|entry| timers.wheel.covers(entry.0.deadline)));
+}
+
 fn pop_all<T>(timers: &mut Timers<T>, now: u64) -> Vec<T> {
     std::iter::from_fn(|| timers.pop_due(now, u64::MAX)).map(|(_, value)| value).collect()
 }
 
 fn entries<T>(timers: &Timers<T>) -> usize {
-    timers.near.len() + timers.early.len() + timers.held.len() + Wheel::len(&timers.slab)
+    let near = timers.near.len() + timers.early.len() + timers.held.len();
+    near + timers.ahead.len() + Wheel::len(&timers.slab)
 }

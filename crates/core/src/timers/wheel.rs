@@ -36,14 +36,15 @@ impl Wheel {
         slab.link(list(self.open(deadline), index), index);
     }
 
-    /// Buries the dead, and puts all others where they belong by now. Returns how many nodes it
-    /// looked at: all there are, in the order of memory, for following lists is slow.
+    /// Takes all lists apart: the dead are vacant then, those that entries stand for are in no list,
+    /// and all others where they belong by now. Returns how many nodes it looked at: all there are,
+    /// in the order of memory, for following lists is slow.
     #[cold]
     pub(super) fn sweep<T>(&mut self, slab: &mut Slab<T>) -> usize {
-        slab.detach_all();
+        slab.detach_first(LISTS);
         self.occupied = [0; LEVELS];
         for index in (0..slab.extent() as u32).rev() {
-            if slab.is_listed(index) && !slab.bury(index) {
+            if slab.is_listed(index) && slab.unlink(index) {
                 self.push(slab.entry(index).deadline, index, slab);
             }
         }
@@ -80,14 +81,13 @@ impl Wheel {
                 let Some(index) = *node else { continue };
                 *node = slab.next(index);
                 count += 1;
-                if slab.bury(index) {
+                if !slab.unlink(index) {
                     continue;
                 }
                 let entry = slab.entry(index);
                 if self.covers(entry.deadline) {
                     self.push(entry.deadline, index, slab);
                 } else {
-                    slab.enter(index, entry.seq);
                     into.push(entry);
                 }
             }
@@ -114,9 +114,9 @@ impl Wheel {
         }
         self.limit = to;
         self.occupied[..keep].fill(0);
+        slab.detach_first(keep * SLOTS * WAYS);
         for &index in &moved {
-            slab.unlink(index);
-            if !slab.bury(index) {
+            if slab.unlink(index) {
                 self.push(slab.entry(index).deadline, index, slab);
             }
         }
@@ -126,8 +126,13 @@ impl Wheel {
     /// Moves the limit up to `now` if nothing is in the way.
     pub(super) fn skip<T>(&mut self, now: u64, slab: &Slab<T>) {
         if self.earliest(slab).is_none() {
-            self.limit = self.limit.max(now | LOW);
+            self.pass(now);
         }
+    }
+
+    /// Moves the limit up to `to`, which no slot is as early as.
+    pub(super) fn pass(&mut self, to: u64) {
+        self.limit = self.limit.max(to | LOW);
     }
 
     /// True if a timer with this deadline belongs here.
@@ -198,3 +203,39 @@ const WAYS: usize = 8;
 pub(super) const LISTS: usize = LEVELS * SLOTS * WAYS;
 /// So many timers are sorted as they are, however wide their slot.
 const FEW: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{GARBAGE, Key, Timers, tests::check},
+        Wheel,
+    };
+
+    #[test]
+    fn entries_of_timers_set_earlier_go_when_those_are_cancelled() {
+        let mut timers = Timers::new();
+        let keys: Vec<Key> = (0..1000).map(|i| timers.insert(1 << 41, i)).collect();
+        assert!(keys.iter().all(|&key| timers.set_deadline(key, 1 << 36)));
+        assert_eq!(timers.ahead.len(), 1000);
+        assert!(keys[100..].iter().all(|&key| timers.cancel(key).is_some()));
+        check(&timers);
+        assert!(timers.ahead.len() <= 2 * 100 + GARBAGE, "{}", timers.ahead.len());
+        assert_eq!(timers.drain().len(), 100);
+        check(&timers);
+        assert_eq!((timers.ahead.len(), Wheel::len(&timers.slab)), (0, 0));
+    }
+
+    #[test]
+    fn the_limit_never_passes_a_timer_that_was_set_earlier() {
+        let mut timers = Timers::new();
+        // More than are sorted as they are, so that their slot goes to the level below.
+        let keys: Vec<Key> = (0..100).map(|i| timers.insert(0x57_0000, i)).collect();
+        assert!(timers.set_deadline(keys[0], 0x53_8000));
+        assert!(keys[1..].iter().all(|&key| timers.cancel(key).is_some()));
+        assert!(timers.pop_due(0x53_7000, u64::MAX).is_none());
+        check(&timers);
+        timers.insert(0x53_9000, 100);
+        let popped = std::iter::from_fn(|| timers.pop_due(0x53_9000, u64::MAX));
+        assert!(popped.map(|(_, value)| value).eq([0, 100]));
+    }
+}

@@ -176,27 +176,34 @@ impl Inner {
     }
 
     /// Sends what the quick cork holds. `lent` are the bytes that were lent to the callback.
-    #[inline(always)]
-    pub(crate) fn flush_quick(&self, lent: &[u8]) {
+    fn flush_quick(&self, lent: &[u8]) {
         let todo = self.todo.get();
-        if todo & Self::QUICK == 0 {
-            return;
+        if todo & Self::QUICK != 0 {
+            self.todo.set(todo & !Self::QUICK);
+            self.send_quick(lent);
         }
-        self.todo.set(todo & !Self::QUICK);
+    }
+
+    /// The same, once it was taken off what is to be done. Returns whether nothing has followed from it.
+    #[inline(always)]
+    pub(crate) fn send_quick(&self, lent: &[u8]) -> bool {
         let Quick { owner, start, len } = self.quick.get();
-        if let Some(bytes) = lent.get(start..start + len) {
-            let sent = self.driver().send_now(owner, bytes);
-            if sent != Some(len) {
-                self.flush_slowly(bytes, sent.unwrap_or(0));
-            }
+        let Some(bytes) = lent.get(start..).and_then(|rest| rest.get(..len)) else { return true };
+        let sent = self.driver().send_now(owner, bytes);
+        // Asked for once more: kept over the call, it would cost a place on the stack.
+        let all = sent == Some(self.quick.get().len);
+        if !all {
+            self.flush_slowly(lent, sent.unwrap_or(0));
         }
+        all
     }
 
     /// Of a quick cork only so many bytes have left.
     #[cold]
     #[inline(never)]
-    fn flush_slowly(&self, bytes: &[u8], sent: usize) {
-        let owner = self.quick.get().owner;
+    fn flush_slowly(&self, lent: &[u8], sent: usize) {
+        let Quick { owner, start, len } = self.quick.get();
+        let bytes = lent.get(start..start + len).unwrap_or_default();
         let rest = bytes.get(sent..).unwrap_or_default();
         let sent = self.driver().send(owner, Outgoing::Lent(rest));
         if sent != Sent::Now(rest.len()) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::driver::{Close, Handle, OsError};
 use crate::layer::Layer;
-use crate::port::establish;
+use crate::port::{made, place};
 use crate::transport::head::flag;
 use crate::{Addr, CloseReason, Connection, Factory, Link, Protocol, Reactor, RunError, Transport};
 
@@ -125,19 +125,20 @@ impl<P: Protocol> MemoryTransport<P> {
     ) -> Self {
         let site = Location::caller();
         let reason = Rc::<RefCell<Option<CloseReason>>>::default();
-        let place = Rc::<Cell<Option<Transport>>>::default();
-        let (told, made) = (Rc::clone(&reason), Rc::clone(&place));
+        let found = Rc::<Cell<Option<Transport>>>::default();
+        let (told, placed) = (Rc::clone(&reason), Rc::clone(&found));
         // In a turn, as every connection is made.
         reactor.call_soon(move |reactor| {
-            let transport = establish(reactor.inner(), handle, peer, layers, protocol, site);
+            let transport = place(Link { reactor, handle, peer, layers }, protocol, site);
+            made(&transport);
             // Also if it was lost inside connection_made: its farewell is still to come.
             transport.engine(|stream| {
                 stream.head().on_lost(Box::new(move |reason| *told.borrow_mut() = Some(reason)));
             });
-            made.set(Some(transport));
+            placed.set(Some(transport));
         });
         settle(reactor, wire);
-        let Some(transport) = place.take() else { panic!("connected from inside a callback") };
+        let Some(transport) = found.take() else { panic!("connected from inside a callback") };
         Self {
             reactor: reactor.clone(),
             wire: wire.clone(),

@@ -132,7 +132,7 @@ fn welcome<P: Protocol>(
         inner.driver().close(handle, Close::Reset);
         return Err(error(ConnectCause::Refused));
     };
-    let mut link = Link { reactor, handle, peer, layers: Vec::new() };
+    let mut link = Link::new(reactor, handle, peer);
     let protocol = match crate::panic::guard(|| build(&mut link)) {
         Ok(protocol) => protocol,
         Err(message) => {

@@ -42,7 +42,8 @@
 //! | [`driver`] | the contract between the reactor and what waits for the system |
 //! | [`deferred`], [`failure`] | results that are not there yet |
 //! | [`protocol`] | protocols, factories |
-//! | [`transport`], [`flow`], [`layer`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`transport`], [`flow`], [`layer`], [`policy`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`rate`] | token buckets |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
@@ -58,8 +59,10 @@ pub mod failure;
 pub mod flow;
 pub mod layer;
 mod panic;
+pub mod policy;
 mod port;
 pub mod protocol;
+pub mod rate;
 mod reactor;
 mod rng;
 pub mod sim;

@@ -10,11 +10,13 @@ use crate::deferred::{Deferred, Resolver};
 use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, Handle, ListenOptions};
 use crate::failure::Failure;
-use crate::panic::guard;
+use crate::layer::Addition;
+use crate::panic::{guard, guard_quietly};
 use crate::protocol::Link;
 use crate::reactor::after::After;
 use crate::reactor::inner::Inner;
 use crate::reactor::source::{Entry, Open, Source};
+use crate::transport::AnyProtocol;
 use crate::transport::head::Head;
 use crate::transport::stream::Stream;
 use crate::{Addr, CloseReason, Factory, ListenError, Protocol, Reactor, Transport};
@@ -175,10 +177,13 @@ impl<F: Factory> Listener<F> {
             return self.inner.driver().close(conn, Close::Reset);
         };
         let reactor = Reactor::from_inner(&self.inner);
-        let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
+        let mut link = Link::new(&reactor, conn, peer);
         match guard(|| self.factory.borrow_mut().build_protocol(&mut link)) {
             Ok(Some(protocol)) => made(&place(link, protocol, self.site)),
-            Ok(None) => self.inner.driver().close(conn, Close::Graceful),
+            Ok(None) => match link.instead.take() {
+                Some(other) => made(&place_other::<F::Protocol>(link, other, self.site)),
+                None => self.inner.driver().close(conn, Close::Graceful),
+            },
             Err(message) => {
                 tracing::error!(target: "marline", peer = %link.peer, "the factory panicked: {message}");
                 self.inner.driver().close(conn, Close::Reset);
@@ -193,13 +198,35 @@ pub(crate) fn place<P: Protocol>(
     protocol: P,
     site: &'static Location<'static>,
 ) -> Transport {
-    let Link { reactor, handle, peer, layers } = link;
+    install(link, site, |head| Transport::new(Rc::new(Stream::new(head, protocol))))
+}
+
+/// The same with a protocol of another type than the owner of the port is for.
+fn place_other<P: Protocol>(
+    link: Link<'_>,
+    protocol: Box<dyn AnyProtocol>,
+    site: &'static Location<'static>,
+) -> Transport {
+    install(link, site, |head| Transport::new(Rc::new(Stream::<P>::of_another(head, protocol))))
+}
+
+fn install(
+    link: Link<'_>,
+    site: &'static Location<'static>,
+    build: impl FnOnce(Head) -> Transport,
+) -> Transport {
+    let Link { reactor, handle, peer, layers, instead } = link;
     let inner = reactor.inner();
     let head = Head::new(Rc::clone(inner), handle, peer, site);
-    for layer in layers {
-        head.start_layer(layer, &[]);
+    for addition in layers {
+        match addition {
+            Addition::Layer(layer) => head.start_layer(layer, &[]),
+            Addition::Policy(policy) => head.start_policy(policy),
+        }
     }
-    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
+    // Not wanted after all: the user's object is dropped under guard.
+    guard_quietly("drop", || drop(instead));
+    let transport = build(head);
     inner.insert(handle, Entry::Stream(transport.clone()));
     inner.driver().receive(handle, true);
     transport

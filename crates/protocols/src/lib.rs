@@ -17,10 +17,12 @@
 //! # }
 //! ```
 //!
-//! | module | what it frames |
+//! | module | what |
 //! |---|---|
 //! | [`mod@line`] | lines ended by a delimiter, with raw bytes in between |
+//! | [`policy`] | time-outs, limits, throttling and a traffic log for any connection |
 
 #![forbid(unsafe_code)]
 
 pub mod line;
+pub mod policy;

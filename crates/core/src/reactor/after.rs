@@ -21,6 +21,10 @@ pub enum After {
     Finish(Handle),
     /// A connection's output passes its layers.
     Pump(Handle),
+    /// A connection's policies are called whose time has come: by their timer ...
+    PoliciesDue(Handle),
+    /// ... or because somebody has changed one.
+    Policies(Handle),
     /// Held bytes are delivered.
     Held(Handle),
     /// Another protocol takes over.
@@ -46,6 +50,8 @@ impl After {
         match self {
             Self::Finish(handle)
             | Self::Pump(handle)
+            | Self::PoliciesDue(handle)
+            | Self::Policies(handle)
             | Self::Held(handle)
             | Self::Upgrade(handle, _)
             | Self::Producer(handle, _)

@@ -17,9 +17,11 @@ use crate::addr::CompactAddr;
 use crate::driver::{Close, Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::Layers;
+use crate::policy::Watch;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
-use crate::{Addr, CloseReason};
+use crate::timers::Key;
+use crate::{Addr, CloseReason, Time};
 
 /// State bits of a stream.
 pub(crate) mod flag {
@@ -59,14 +61,36 @@ pub(crate) mod flag {
     pub(crate) const END_HELD: u32 = 1 << 16;
     /// The push producer was told to pause, and not yet to resume.
     pub(crate) const PAUSE_TOLD: u32 = 1 << 17;
+    /// There are policies that want to know when bytes move, or more. Not set in a callback whose bytes have a short way past them.
+    pub(crate) const POLICED: u32 = 1 << 24;
+    /// Policies want to see or limit what is received.
+    pub(crate) const LOOK_RECEIVED: u32 = 1 << 25;
+    /// Policies want to see or limit what is written, or will perhaps after this callback.
+    pub(crate) const LOOK_WRITTEN: u32 = 1 << 26;
+    /// Policies hold received bytes, and nothing is read.
+    pub(crate) const READ_HELD: u32 = 1 << 27;
+    /// Policies know that the connection closes.
+    pub(crate) const CLOSE_TOLD: u32 = 1 << 28;
+    /// There are policies, or will be after this callback.
+    pub(crate) const STACKED: u32 = 1 << 29;
+    /// Policies want more than to know when bytes move.
+    pub(crate) const LOOK: u32 = LOOK_RECEIVED | LOOK_WRITTEN;
 
     /// What takes a write off the short way through the cork.
-    pub(crate) const SLOW_WRITE: u32 =
-        CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST | HAS_OUTPUT | LAYERED | PULL;
+    pub(crate) const SLOW_WRITE: u32 = CLOSING
+        | WRITE_CLOSING
+        | WRITE_CLOSED
+        | LOST
+        | HAS_OUTPUT
+        | LAYERED
+        | PULL
+        | PUMPING
+        | POLICED;
     /// What makes a write do nothing, unless a producer is registered that the close waits for.
     pub(crate) const NO_WRITE: u32 = CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST;
     /// What takes received bytes off the short way to the protocol.
-    pub(crate) const SLOW_READ: u32 = PAUSED | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;
+    pub(crate) const SLOW_READ: u32 =
+        PAUSED | CLOSING | READ_CLOSED | LOST | HELD | LAYERED | POLICED;
     /// What makes received bytes go nowhere.
     pub(crate) const NO_READ: u32 = CLOSING | READ_CLOSED | LOST;
 }
@@ -88,7 +112,7 @@ pub struct Head {
     peer: CompactAddr,
     site: &'static Location<'static>,
     pub(super) output: Cell<Option<Box<Output>>>,
-    extra: Cell<Option<Box<Extra>>>,
+    pub(super) extra: Cell<Option<Box<Extra>>>,
 }
 
 /// What few streams need.
@@ -102,6 +126,14 @@ pub(super) struct Extra {
     /// What waits to go down through the layers, in order.
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
+    /// When bytes last moved, if a policy wants to know.
+    pub(super) active: Time,
+    /// What the policies want to be told or asked.
+    pub(super) watch: Watch,
+    /// The policies' timer, and when it comes.
+    pub(super) timer: Option<(Key, Time)>,
+    /// The reason a policy closes for.
+    pub(super) planned: Option<CloseReason>,
     /// The type of the protocol that took over from the first.
     successor: Option<TypeId>,
     /// Told after the protocol that the connection has ended.
@@ -193,6 +225,7 @@ impl Head {
             return;
         }
         self.set(flag::LOST);
+        self.cancel_timer();
         self.reactor.uncork(self.handle);
         self.unset(flag::HAS_OUTPUT);
         self.output.set(None);
@@ -252,7 +285,7 @@ impl Head {
             return;
         }
         self.unset(flag::PAUSED);
-        if !self.has(flag::READ_CLOSED) {
+        if !self.has(flag::READ_CLOSED | flag::READ_HELD) {
             self.reactor.driver().receive(self.handle, true);
         }
         if self.has(flag::HELD | flag::END_HELD) {

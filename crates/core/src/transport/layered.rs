@@ -4,11 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::head::{Head, flag};
+use crate::CloseReason;
 use crate::driver::Close;
 use crate::failure::Failure;
 use crate::layer::{Layer, Layers, Passed};
+use crate::policy::Policy;
 use crate::reactor::after::After;
-use crate::{CloseReason, Time};
 
 /// A step of a layered connection's output.
 pub(super) enum Pending {
@@ -16,6 +17,8 @@ pub(super) enum Pending {
     Plain(Vec<u8>),
     /// A layer to be added, with bytes that were received for it already.
     Layer(Box<dyn Layer>, Vec<u8>),
+    /// A policy to be added.
+    Policy(Box<dyn Policy>),
 }
 
 impl Head {
@@ -56,7 +59,7 @@ impl Head {
         self.extra(|extra| extra.pending_bytes + extra.layers.held())
     }
 
-    fn pump_soon(&self) {
+    pub(super) fn pump_soon(&self) {
         if !self.has(flag::PUMPING) {
             self.set(flag::PUMPING);
             self.after(After::Pump(self.handle));
@@ -66,14 +69,16 @@ impl Head {
     /// Passes what waits down through the layers. Returns what new layers made of bytes that were theirs already.
     pub(super) fn pump(&self) -> Passed {
         self.unset(flag::PUMPING);
-        let passed = self.with_layers(|layers, now, passed| {
+        let passed = self.with_layers(|layers, passed| {
             while let Some(next) = self.extra(|extra| extra.pending.pop_front()) {
                 match next {
                     Pending::Plain(plain) => {
                         self.extra(|extra| extra.pending_bytes -= plain.len());
-                        layers.outgoing(&plain, now, passed)?;
+                        self.stamp();
+                        layers.outgoing(&plain, self, passed)?;
                     }
-                    Pending::Layer(layer, rest) => layers.push(layer, &rest, now, passed)?,
+                    Pending::Layer(layer, rest) => layers.push(layer, &rest, self, passed)?,
+                    Pending::Policy(policy) => layers.push_policy(policy, self),
                 }
             }
             Ok(())
@@ -86,24 +91,28 @@ impl Head {
 
     /// Passes received bytes up through the layers.
     pub(super) fn through_layers(&self, wire: &[u8]) -> Passed {
-        self.with_layers(|layers, now, passed| layers.incoming(wire, now, passed))
+        self.stamp();
+        self.with_layers(|layers, passed| layers.incoming(wire, self, passed))
     }
 
-    /// Tells the layers that the wire has ended.
+    /// Tells the layers that the wire has ended. If nothing holds it up, that is the end above them, too.
     pub(super) fn layers_end_of_input(&self) -> Passed {
-        self.with_layers(|layers, now, passed| layers.end_of_input(now, passed))
+        self.with_layers(|layers, passed| {
+            passed.end |= layers.end_of_input(self, passed)?;
+            Ok(())
+        })
     }
 
     /// Works with the layers, out of the connection's box, so that whatever they call finds the connection in order; then puts on the
     /// wire what came out below. A failure ends the connection, after what came out before it.
     pub(super) fn with_layers(
         &self,
-        work: impl FnOnce(&mut Layers, Time, &mut Passed) -> Result<(), Failure>,
+        work: impl FnOnce(&mut Layers, &mut Passed) -> Result<(), Failure>,
     ) -> Passed {
-        let now = self.reactor.now();
         let mut passed = Passed::default();
         let mut layers = self.extra(|extra| std::mem::take(&mut extra.layers));
-        let result = crate::panic::guard(|| work(&mut layers, now, &mut passed));
+        let result = crate::panic::guard(|| work(&mut layers, &mut passed));
+        layers.order_end(&mut passed);
         self.extra(|extra| extra.layers = layers);
         if !passed.wire.is_empty() && !self.has(flag::LOST | flag::WRITE_CLOSED) {
             self.queue(&passed.wire);
@@ -114,6 +123,7 @@ impl Head {
             Ok(Err(failure)) => self.lost(CloseReason::Failed(failure.into()), Close::Graceful),
             Err(message) => self.panicked(message),
         }
+        self.heed_policies();
         passed
     }
 }

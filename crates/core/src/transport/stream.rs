@@ -11,6 +11,7 @@ use crate::driver::{Close, Completion, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers, Passed};
 use crate::panic::{guard, guard_quietly};
+use crate::policy::{Policy, Watch};
 use crate::reactor::after::{After, Ask};
 use crate::reactor::source::Open;
 use crate::{Addr, CloseReason, Protocol, Reactor};
@@ -44,6 +45,12 @@ pub(crate) enum Told<'a> {
 impl<P: Protocol> Stream<P> {
     pub(crate) fn new(head: Head, protocol: P) -> Self {
         Self { head, slot: RefCell::new(Slot::First(protocol)) }
+    }
+
+    /// One whose first protocol is of another type.
+    pub(crate) fn of_another(head: Head, protocol: Box<dyn AnyProtocol>) -> Self {
+        head.set_successor((*protocol).protocol_type());
+        Self { head, slot: RefCell::new(Slot::Next(protocol)) }
     }
 
     /// Lends bytes to the protocol.
@@ -84,11 +91,42 @@ impl<P: Protocol> Stream<P> {
         if self.head.has(flag::NO_READ) {
             return;
         }
-        if !self.head.has(flag::LAYERED) {
+        if !self.head.has(flag::LAYERED | flag::POLICED) {
             return self.deliver_plain(me, bytes);
+        }
+        if !self.head.is_filtered() {
+            return self.deliver_looked(me, bytes);
         }
         let passed = self.head.through_layers(bytes);
         self.deliver_passed(me, &passed);
+    }
+
+    /// Bytes pass policies that only look at them: they stay lent, and so do those that the callback writes.
+    fn deliver_looked(&self, me: &Transport, bytes: &[u8]) {
+        self.head.show_received(bytes);
+        let written = self.head.watched();
+        let short = !written.meets(Watch::LIMIT_WRITTEN) && !self.head.has(flag::PUMPING);
+        if short {
+            self.head.unset(flag::POLICED);
+        }
+        self.deliver_plain(me, bytes);
+        if short {
+            self.head.end_short_way();
+            if written.meets(Watch::WRITTEN) {
+                self.head.show_corked(bytes);
+            }
+        }
+    }
+
+    /// Bytes whose arrival is all that the policies want to know.
+    #[inline(never)]
+    fn deliver_policed(&self, me: &Transport, bytes: &[u8]) {
+        if self.head.begin_short_way() {
+            self.give(me, bytes);
+            self.head.end_short_way();
+        } else {
+            self.deliver_slow(me, bytes);
+        }
     }
 
     /// What came out of the layers goes to the protocol, and so does the end of the stream if it was in there.
@@ -273,9 +311,9 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 if self.head.has(flag::NO_READ) {
                     return;
                 }
-                if self.head.has(flag::LAYERED) {
+                if self.head.has(flag::LAYERED | flag::STACKED) {
                     let passed = self.head.layers_end_of_input();
-                    self.deliver_passed(me, &passed);
+                    return self.deliver_passed(me, &passed);
                 }
                 self.end_of_stream(me);
             }
@@ -298,6 +336,15 @@ impl<P: Protocol> EngineStream for Stream<P> {
             }
             After::Pump(_) => {
                 let passed = self.head.pump();
+                self.deliver_passed(me, &passed);
+            }
+            After::PoliciesDue(_) => {
+                self.head.timer_came();
+                let passed = self.head.policies_due();
+                self.deliver_passed(me, &passed);
+            }
+            After::Policies(_) => {
+                let passed = self.head.policies_due();
                 self.deliver_passed(me, &passed);
             }
             After::Held(_) => {
@@ -342,6 +389,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
         }
         let slot = self.replace(Slot::Gone);
         self.say_farewell(me, slot, &reason);
+        self.head.policies_lost(&reason);
         if let Some(on_lost) = on_lost {
             guard_quietly("factory", || on_lost(reason));
         }
@@ -363,7 +411,7 @@ impl<P: Protocol> RawTransport for Stream<P> {
     #[inline]
     fn __deliver(&self, me: &Transport, bytes: &[u8]) {
         if self.head.has(flag::SLOW_READ) {
-            self.deliver_slow(me, bytes);
+            self.deliver_policed(me, bytes);
         } else {
             self.give(me, bytes);
         }
@@ -448,6 +496,14 @@ impl<P: Protocol> RawTransport for Stream<P> {
 
     fn with_layers(&self, f: &mut dyn FnMut(&Layers)) {
         self.head.look_at_layers(f);
+    }
+
+    fn start_policy(&self, policy: Box<dyn Policy>) {
+        self.head.start_policy(policy);
+    }
+
+    fn with_policies(&self, f: &mut dyn FnMut(&mut Layers)) {
+        self.head.look_at_policies(f);
     }
 
     fn set_option(&self, option: SocketOption) -> io::Result<()> {

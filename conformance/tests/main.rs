@@ -10,6 +10,8 @@ mod faults;
 mod life_cycle;
 // Random programs against the promises: every public call from inside every kind of callback.
 mod invariants;
+// Policies inside a connection: what they see, hold and end.
+mod policies;
 // A recording of a run replays without a network.
 mod record;
 // The shapes that programs have: echo, chat, proxy, upgrade, layers and so on.

@@ -104,7 +104,19 @@ impl TrafficLog {
         }
     }
 
+    /// Whether anybody reads it.
+    fn is_read(&self) -> bool {
+        match self.sink {
+            Sink::Log => tracing::enabled!(target: "marline::traffic", tracing::Level::DEBUG),
+            Sink::Writer(_) => true,
+            Sink::Broken => false,
+        }
+    }
+
     fn piece(&mut self, direction: Direction, bytes: &[u8]) {
+        if !self.is_read() {
+            return;
+        }
         let shown = match &mut self.redact {
             Some(redact) => redact(direction, bytes),
             None => Cow::Borrowed(bytes),

@@ -153,18 +153,3 @@ on_every_driver!(a_port_may_pause_instead_of_refusing, |ground| {
     drop(port);
     turn_until(&reactor, "the factory's end", || weak.upgrade().is_none());
 });
-
-#[test]
-fn ipv6_peers_are_told_apart_by_their_network() {
-    use marline_core::testing::MemoryTransport;
-
-    // MemoryTransport's peers all have one address: what is checked here is the reading of it.
-    let limits = Limits::new().with_per_peer(1);
-    let mut factory = limits.around(Probe::new);
-    let peer = MemoryTransport::accept(&mut factory).unwrap();
-    assert!(MemoryTransport::accept(&mut factory).is_none());
-    assert_eq!(limits.taken_by("::ffff:192.0.2.2".parse().unwrap()), 1);
-    assert_eq!(limits.taken_by("192.0.2.3".parse().unwrap()), 0);
-    drop(peer);
-    assert_eq!(limits.taken(), 0);
-}

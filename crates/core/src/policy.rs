@@ -178,7 +178,7 @@ pub(crate) struct Placed {
     watch: Watch,
     terms: Terms,
     /// Bytes it has not admitted yet, by direction.
-    held: [Vec<u8>; 2],
+    held: [Held; 2],
     /// The end of the stream from below came behind bytes that are held.
     end_held: bool,
 }
@@ -213,14 +213,13 @@ impl Placed {
             Direction::Received => Watch::LIMIT_RECEIVED,
             Direction::Written => Watch::LIMIT_WRITTEN,
         };
-        let mut passing = std::mem::take(&mut self.held[direction as usize]);
-        passing.extend_from_slice(bytes);
-        if self.watch.meets(limit) && !passing.is_empty() {
+        let mut passing = bytes.to_vec();
+        let all = self.held(direction) + bytes.len();
+        if self.watch.meets(limit) && all > 0 {
             self.terms.again[direction as usize] = None;
             let mut admitted = 0;
-            let all = passing.len();
             self.call(head, |policy, io| admitted = policy.admit(direction, all, io).min(all));
-            self.held[direction as usize] = passing.split_off(admitted);
+            passing = self.held[direction as usize].exchange(bytes, admitted);
         }
         if !passing.is_empty() {
             self.show(direction, &passing, head);
@@ -285,5 +284,65 @@ impl Placed {
 
     pub(crate) fn policy(&mut self) -> &mut dyn Policy {
         &mut *self.policy
+    }
+}
+
+/// Bytes that are held back, in order. To let some go costs as much as those, however many stay.
+#[derive(Default)]
+struct Held {
+    bytes: Vec<u8>,
+    /// So many of them are gone.
+    gone: usize,
+}
+
+impl Held {
+    /// Takes in more bytes behind those it has, and gives away the first so many.
+    fn exchange(&mut self, more: &[u8], count: usize) -> Vec<u8> {
+        let own = count.min(self.len());
+        let (passing, staying) = more.split_at(count - own);
+        let mut given = self.bytes[self.gone..self.gone + own].to_vec();
+        given.extend_from_slice(passing);
+        self.gone += own;
+        if self.is_empty() {
+            *self = Self::default();
+        } else if self.gone > self.bytes.len() / 2 {
+            self.bytes.drain(..self.gone);
+            self.bytes.shrink_to(2 * self.bytes.len());
+            self.gone = 0;
+        }
+        self.bytes.extend_from_slice(staying);
+        given
+    }
+
+    fn len(&self) -> usize {
+        self.bytes.len() - self.gone
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Rng;
+
+    #[test]
+    fn held_bytes_come_out_in_the_order_they_went_in_however_they_are_cut() {
+        let mut rng = Rng::from_number(5);
+        let (mut held, mut went_in, mut came_out) = (Held::default(), Vec::new(), Vec::new());
+        for round in 0..2000_u32 {
+            let more: Vec<u8> =
+                (0..rng.below(40)).map(|n| (u64::from(round) * 7 + n) as u8).collect();
+            went_in.extend_from_slice(&more);
+            let count = rng.below((held.len() + more.len()) as u64 + 1) as usize;
+            let given = held.exchange(&more, count);
+            assert_eq!(given.len(), count);
+            came_out.extend(given);
+            assert_eq!(came_out.len() + held.len(), went_in.len());
+            assert!(held.bytes.len() <= 2 * held.len() + 40, "what is gone is not kept");
+        }
+        assert_eq!(came_out, went_in[..came_out.len()]);
     }
 }

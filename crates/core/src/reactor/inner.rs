@@ -139,6 +139,12 @@ impl Inner {
         now
     }
 
+    /// The same, if somebody has asked for it in this turn.
+    #[inline]
+    pub(crate) fn known_now(&self) -> Option<Time> {
+        self.now.get()
+    }
+
     /// Time may have passed: the next who asks reads the clock.
     pub(super) fn forget_now(&self) {
         self.now.set(None);

@@ -23,15 +23,16 @@ impl Head {
         self.pump_soon();
     }
 
-    /// Received bytes of a connection whose policies want to know no more than when bytes move: takes the time. Returns whether the
-    /// bytes may go to the protocol at once; what it writes then goes its short way, too, until [`end_short_way`](Self::end_short_way).
-    #[inline]
+    /// Received bytes of a connection whose policies want to know no more than when bytes move: takes the time, if it is known. Returns
+    /// whether the bytes may go to the protocol at once; what it writes then goes its short way, too, until
+    /// [`end_short_way`](Self::end_short_way).
+    #[inline(always)]
     pub(super) fn begin_short_way(&self) -> bool {
         let flags = self.flags.get();
         if flags & (flag::SLOW_READ | flag::LOOK) != flag::POLICED {
             return false;
         }
-        let now = self.reactor.now();
+        let Some(now) = self.reactor.known_now() else { return false };
         let Some(mut extra) = self.extra.take() else { return false };
         extra.active = now;
         // Nothing is there, as was seen a moment ago; to look for what is to be dropped costs more than all the rest.
@@ -190,14 +191,12 @@ impl Head {
         self.set_timer(wishes.next);
         self.hold_reading(wishes.holds_received);
         match wishes.ending {
-            None => {}
             Some(Ending::Abort(reason)) => self.lost(reason, Close::Reset),
-            Some(Ending::Close(reason)) => {
-                if !self.has(flag::CLOSING) {
-                    self.extra(|extra| extra.planned = Some(reason));
-                    self.lose_connection();
-                }
+            Some(Ending::Close(reason)) if !self.has(flag::CLOSING) => {
+                self.extra(|extra| extra.planned = Some(reason));
+                self.lose_connection();
             }
+            Some(Ending::Close(_)) | None => {}
         }
     }
 

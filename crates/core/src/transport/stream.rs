@@ -121,12 +121,22 @@ impl<P: Protocol> Stream<P> {
     /// Bytes whose arrival is all that the policies want to know.
     #[inline(never)]
     fn deliver_policed(&self, me: &Transport, bytes: &[u8]) {
-        if self.head.begin_short_way() {
-            self.give(me, bytes);
-            self.head.end_short_way();
-        } else {
-            self.deliver_slow(me, bytes);
+        if !self.head.begin_short_way() {
+            return self.deliver_timed(me, bytes);
         }
+        self.give(me, bytes);
+        self.head.end_short_way();
+    }
+
+    /// The same where the clock is to be read first. Apart: whatever is kept over that call would be pushed and popped for all.
+    #[inline(never)]
+    fn deliver_timed(&self, me: &Transport, bytes: &[u8]) {
+        self.head.reactor().now();
+        if !self.head.begin_short_way() {
+            return self.deliver_slow(me, bytes);
+        }
+        self.give(me, bytes);
+        self.head.end_short_way();
     }
 
     /// What came out of the layers goes to the protocol, and so does the end of the stream if it was in there.

@@ -311,3 +311,53 @@ impl Drop for Seat {
         self.limits.leave(self.kind);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(text: &str) -> Addr {
+        Addr::Ip((text.parse::<IpAddr>().unwrap(), 7).into())
+    }
+
+    /// Whether the second peer is the first to these limits.
+    fn same(limits: &Limits, one: &str, other: &str) -> bool {
+        let _seat = limits.seat(&addr(one)).unwrap();
+        limits.seat(&addr(other)).is_none()
+    }
+
+    #[test]
+    fn ipv6_peers_are_told_apart_by_their_network_and_ipv4_peers_by_their_address() {
+        let limits = Limits::new().with_per_peer(1);
+        assert!(same(&limits, "2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff"));
+        assert!(!same(&limits, "2001:db8::1", "2001:db8:0:1::1"));
+        assert!(same(&limits, "192.0.2.1", "::ffff:192.0.2.1"));
+        assert!(!same(&limits, "192.0.2.1", "192.0.2.2"));
+        // A longer, the longest and the shortest prefix.
+        let limits = limits.with_ipv6_prefix(127);
+        assert!(same(&limits, "2001:db8::2", "2001:db8::3"));
+        assert!(!same(&limits, "2001:db8::1", "2001:db8::2"));
+        let limits = limits.with_ipv6_prefix(255);
+        assert!(!same(&limits, "2001:db8::2", "2001:db8::3"));
+        assert!(same(&limits.with_ipv6_prefix(0), "2001:db8::1", "fe80::1"));
+    }
+
+    #[test]
+    fn a_count_is_kept_only_for_those_who_are_there() {
+        let limits = Limits::new().with_per_peer(2);
+        let seats: Vec<_> =
+            (0..200_u8).filter_map(|n| limits.seat(&addr(&format!("192.0.2.{n}")))).collect();
+        assert_eq!((seats.len(), limits.0.borrow().peers.len()), (200, 200));
+        drop(seats);
+        assert_eq!((limits.taken(), limits.0.borrow().peers.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_from_no_ip_address_counts_in_all_but_for_no_peer() {
+        let limits = Limits::new().with_per_peer(1).with_total(2);
+        let unix = Addr::Unix("/run/x".into());
+        let seats = [limits.seat(&unix), limits.seat(&unix)];
+        assert!(seats.iter().all(Option::is_some));
+        assert!(limits.seat(&unix).is_none());
+    }
+}

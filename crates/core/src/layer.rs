@@ -8,7 +8,7 @@ use std::fmt;
 use crate::failure::Failure;
 use crate::panic::guard_quietly;
 use crate::policy::{Direction, Ending, Placed, Policy, Watch};
-use crate::transport::head::Head;
+use crate::transport::head::{Head, flag};
 use crate::{CloseReason, Time};
 
 /// One layer of a connection. It sees all bytes of both directions; it never calls a protocol or a transport.
@@ -170,6 +170,7 @@ impl Layers {
 
     /// Adds a policy on top.
     pub(crate) fn push_policy(&mut self, policy: Box<dyn Policy>, head: &Head) {
+        head.set(flag::HEED);
         let mut placed = Box::new(Placed::new(policy));
         placed.call(head, |policy, io| policy.attached(io));
         self.stack.push(Element::Policy(placed));
@@ -247,6 +248,7 @@ impl Layers {
     /// Calls the policies whose time has come, and lets go what they hold no longer.
     pub(crate) fn due(&mut self, head: &Head, passed: &mut Passed) -> Result<(), Failure> {
         let now = head.reactor().now();
+        head.set(flag::HEED);
         for at in 0..self.stack.len() {
             let Element::Policy(placed) = &mut self.stack[at] else { continue };
             if placed.take_due(now) {

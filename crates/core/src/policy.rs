@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt;
 use std::ops::BitOr;
 
-use crate::transport::head::Head;
+use crate::transport::head::{Head, flag};
 use crate::{Addr, CloseReason, Time};
 
 /// One policy of a connection. It never calls a protocol or a transport; what it wants done it says by its [`PolicyIo`].
@@ -133,21 +133,25 @@ impl PolicyIo<'_> {
     /// than writing a field.
     pub fn set_deadline(&mut self, deadline: Option<Time>) {
         self.terms.deadline = deadline;
+        self.head.set(flag::HEED);
     }
 
     /// Calls [`Policy::admit`] anew at that moment, or in the next turn if it has passed, if bytes of that direction are held then.
     pub fn ask_again(&mut self, direction: Direction, at: Time) {
         self.terms.again[direction as usize] = Some(at);
+        self.head.set(flag::HEED);
     }
 
     /// Closes the connection as `lose_connection` does, after delivering what was written; the protocol hears `reason` at the end.
     pub fn close(&mut self, reason: CloseReason) {
         self.terms.ending.get_or_insert(Ending::Close(reason));
+        self.head.set(flag::HEED);
     }
 
     /// Resets the connection, and drops what is unsent; the protocol hears `reason`.
     pub fn abort(&mut self, reason: CloseReason) {
         self.terms.ending = Some(Ending::Abort(reason));
+        self.head.set(flag::HEED);
     }
 }
 
@@ -217,6 +221,7 @@ impl Placed {
         let all = self.held(direction) + bytes.len();
         if self.watch.meets(limit) && all > 0 {
             self.terms.again[direction as usize] = None;
+            head.set(flag::HEED);
             let mut admitted = 0;
             self.call(head, |policy, io| admitted = policy.admit(direction, all, io).min(all));
             passing = self.held[direction as usize].exchange(bytes, admitted);

@@ -73,6 +73,8 @@ pub(crate) mod flag {
     pub(crate) const CLOSE_TOLD: u32 = 1 << 28;
     /// There are policies, or will be after this callback.
     pub(crate) const STACKED: u32 = 1 << 29;
+    /// Policies may want something new.
+    pub(crate) const HEED: u32 = 1 << 30;
     /// Policies want more than to know when bytes move.
     pub(crate) const LOOK: u32 = LOOK_RECEIVED | LOOK_WRITTEN;
 
@@ -176,7 +178,7 @@ impl Head {
         self.flags.get() & flags != 0
     }
 
-    pub(super) fn set(&self, flags: u32) {
+    pub(crate) fn set(&self, flags: u32) {
         self.flags.set(self.flags.get() | flags);
     }
 

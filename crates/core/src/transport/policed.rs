@@ -179,9 +179,10 @@ impl Head {
 
     /// Does what the policies want by now.
     pub(super) fn heed_policies(&self) {
-        if !self.has(flag::STACKED) || self.has(flag::LOST) {
+        if !self.has(flag::HEED) || self.has(flag::LOST) {
             return;
         }
+        self.unset(flag::HEED);
         let wishes = self.extra(|extra| {
             let wishes = extra.layers.wishes();
             extra.watch = wishes.watch;

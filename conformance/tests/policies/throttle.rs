@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use marline_conformance::on_every_driver;
 use marline_core::rate::BadRate;
-use marline_core::{Connection, Reactor, Rng, Time, sim::SimDriver};
+use marline_core::{Connection, Reactor, Rng, Time, Transport, sim::SimDriver};
 use marline_protocols::policy::{Rate, Throttle};
 
 use super::Witness;
@@ -173,6 +173,40 @@ fn a_group_shares_its_rate_evenly_and_each_keeps_its_own() {
     assert!(most - least <= 10_000, "{shares:?}");
 }
 
+/// Writes a little every millisecond.
+fn drip(transport: &Transport) {
+    transport.write(&[0; 100]);
+    let (transport, reactor) = (transport.clone(), transport.reactor().unwrap());
+    reactor.call_later(Duration::from_millis(1), move |_| drip(&transport));
+}
+
+#[test]
+fn one_that_wants_little_at_a_time_does_not_overtake_those_who_wait_for_more() {
+    let reactor = exact();
+    let together = Rate::new(10_000, 2_000).unwrap();
+    let received: Vec<_> = [false, true]
+        .into_iter()
+        .map(|drips| {
+            let own = together.clone();
+            let server = Probe::new().on_made(move |transport| {
+                transport.start_policy(Throttle::new().writing(&own));
+                match drips {
+                    true => drip(transport),
+                    false => transport.write(&pattern(1_000_000)),
+                }
+            });
+            let client = Probe::new();
+            let tape = client.tape();
+            join(&reactor, client, server);
+            tape
+        })
+        .collect();
+    let end = reactor.now() + Duration::from_secs(20);
+    play(&reactor, || reactor.now() >= end);
+    let shares = [received[0].received(), received[1].received()];
+    assert!(shares.iter().all(|share| (96_000..=106_000).contains(share)), "{shares:?}");
+}
+
 #[test]
 fn one_that_ends_while_it_waits_leaves_its_share_to_the_others() {
     let reactor = exact();
@@ -191,7 +225,8 @@ fn one_that_ends_while_it_waits_leaves_its_share_to_the_others() {
             (tape, received)
         })
         .collect();
-    play(&reactor, || reactor.now() >= Time::from_nanos(3_000_000_000));
+    let end = reactor.now() + Duration::from_secs(3);
+    play(&reactor, || reactor.now() >= end);
     tapes[0].0.transport().abort_connection();
     let (before, begin) = (tapes[1].1.received(), reactor.now());
     play(&reactor, || reactor.now() >= begin + Duration::from_secs(10));

@@ -173,11 +173,11 @@ fn a_group_shares_its_rate_evenly_and_each_keeps_its_own() {
     assert!(most - least <= 10_000, "{shares:?}");
 }
 
-/// Writes a little every millisecond.
+/// Writes a little every eleven milliseconds: nine tenths of what there is.
 fn drip(transport: &Transport) {
     transport.write(&[0; 100]);
     let (transport, reactor) = (transport.clone(), transport.reactor().unwrap());
-    reactor.call_later(Duration::from_millis(1), move |_| drip(&transport));
+    reactor.call_later(Duration::from_millis(11), move |_| drip(&transport));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn one_that_wants_little_at_a_time_does_not_overtake_those_who_wait_for_more() {
     let end = reactor.now() + Duration::from_secs(20);
     play(&reactor, || reactor.now() >= end);
     let shares = [received[0].received(), received[1].received()];
-    assert!(shares.iter().all(|share| (96_000..=106_000).contains(share)), "{shares:?}");
+    assert!(shares.iter().all(|share| (90_000..=110_000).contains(share)), "{shares:?}");
 }
 
 #[test]

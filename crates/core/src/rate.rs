@@ -219,6 +219,7 @@ mod tests {
         let moments: Vec<_> = (0..4).map(|_| bucket.book(10, Time::ZERO).unwrap()).collect();
         let millis: Vec<_> = moments.iter().map(|at| at.as_nanos() / 1_000_000).collect();
         assert_eq!(millis, [10, 20, 30, 40]);
+        assert!(bucket.is_booked(Time::ZERO) && !bucket.is_booked(moments[3]));
         for at in moments {
             assert!(bucket.take(10, at));
             assert!(!bucket.take(1, at));

@@ -31,12 +31,12 @@ def cargo(folder, *arguments):
     return subprocess.run(command, cwd=folder, stdout=sys.stderr, check=False).returncode == 0
 
 
-def marline_server():
-    """The echo server of marline: a path, which may not exist."""
+def marline_server(name="echo"):
+    """An echo server of marline: a path, which may not exist."""
     if "MARLINE_BIN" in os.environ:
-        return os.path.join(os.path.abspath(os.environ["MARLINE_BIN"]), "echo")
+        return os.path.join(os.path.abspath(os.environ["MARLINE_BIN"]), name)
     release = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(MAIN, "target")), "release")
-    places = [os.path.join(release, "examples", "echo"), os.path.join(release, "echo")]
+    places = [os.path.join(release, "examples", name), os.path.join(release, name)]
     return next((p for p in places if os.path.exists(p)), places[0])
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 
-from harness import report
+from harness import report, servers
 from harness.servers import AGAIN, ANCHOR, Failed, Lockstep, Server
 
 WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "io_uring_enter")
@@ -25,7 +25,7 @@ def instructions(plan):
     def measure(peer):
         return {"instructions": (total(peer, many) - total(peer, few)) / ((many - few) * 8)}
 
-    results = plan.run(plan.peers(), measure, rounds=1)
+    results = plan.run(plan.peers(servers.POLICED), measure, rounds=1)
     columns = [("user instructions/echo", lambda r: report.median(r, "instructions"), ".0f")]
     report.table("instructions: 64 B echo, 8 connections", results, columns, ANCHOR, AGAIN, lambda r: r["instructions"], "instructions")
     return results

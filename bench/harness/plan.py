@@ -24,9 +24,9 @@ class Plan:
     def wants(self, name, anchors):
         return self.only is None or name in self.only or name in anchors
 
-    def peers(self):
-        """The servers that are wanted and there."""
-        wanted = [p for p in servers.PEERS if self.wants(p.name, (servers.ANCHOR,))]
+    def peers(self, more=()):
+        """The servers that are wanted and there; `more` are those of one suite."""
+        wanted = [p for p in [*servers.PEERS, *more] if self.wants(p.name, (servers.ANCHOR,))]
         for p in wanted:
             if p.missing:
                 self.notes.append(f"{p.name}: left out, no {os.path.relpath(p.program)}")

@@ -38,6 +38,18 @@ PEERS = [
     Peer("marline", build.marline_server(), {"MARLINE_DRIVER": "epoll"}, ends_itself=True),
 ]
 
+# The same echo with policies inside each connection: what each costs.
+POLICED = [
+    Peer(f"marline, {label}", build.marline_server("guarded_echo"), {"MARLINE_DRIVER": "epoll", "POLICIES": names}, ends_itself=True)
+    for label, names in (
+        ("no policy", "none"),
+        ("deadline", "deadline"),
+        ("idle time-out", "idle"),
+        ("idle time-out and deadline", "idle,deadline"),
+        ("traffic log, off", "log"),
+    )
+]
+
 
 class Failed(Exception):
     """A measurement that could not be made; the text says why."""

@@ -18,6 +18,8 @@ mod life_cycle;
 mod logging;
 // Random programs against the promises: every public call from inside every kind of callback.
 mod invariants;
+// Policies inside a connection: what they see, hold and end.
+mod policies;
 // A recording of a run replays without a network.
 mod record;
 // The shapes that programs have: echo, chat, proxy, upgrade, layers and so on.

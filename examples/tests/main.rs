@@ -143,6 +143,43 @@ fn timeout_answers_and_loses_patience() {
 }
 
 #[test]
+fn guarded_echo_echoes_and_refuses_the_eleventh_of_a_peer() {
+    let server = Server::start("guarded_echo", &["127.0.0.1:0"], &[]);
+    let mut streams: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+    }
+    let mut eleventh = server.connect();
+    // Closed at once; if a byte was under way, the system resets instead.
+    assert_eq!(eleventh.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn throttled_download_delivers_all_of_it_no_faster_than_it_may() {
+    let server = Server::start("throttled_download", &["127.0.0.1:0", "2000"], &[]);
+    let begin = std::time::Instant::now();
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let mut stream = server.connect();
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                stream.read_to_end(&mut all).unwrap();
+                all.len()
+            })
+        })
+        .collect();
+    let sizes: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert_eq!(sizes, [1_000_000; 4]);
+    // Four megabytes at four a second together, but for the burst of two.
+    let took = begin.elapsed();
+    assert!(took.as_secs_f64() >= 0.49, "{took:?}");
+    let output = Command::new(program("throttled_download")).args(["127.0.0.1:0", "0"]).output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("Rate"), "{said}");
+}
+
+#[test]
 fn proxy_carries_both_directions_and_their_ends() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = upstream.local_addr().unwrap().to_string();

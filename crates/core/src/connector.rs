@@ -133,7 +133,7 @@ fn welcome<P: Protocol>(
         inner.driver().close(handle, Close::Reset);
         return Err(error(ConnectCause::Refused));
     };
-    let mut link = Link { reactor, handle, peer, layers: Vec::new() };
+    let mut link = Link::new(reactor, handle, peer);
     let built = inner.beat.around(Callback::Factory, || crate::panic::guard(|| build(&mut link)));
     let protocol = match built {
         Ok(protocol) => protocol,

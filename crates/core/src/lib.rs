@@ -43,7 +43,8 @@
 //! | [`deferred`], [`failure`] | results that are not there yet |
 //! | [`protocol`] | protocols, factories |
 //! | [`datagram`] | datagram sockets and their protocols |
-//! | [`transport`], [`flow`], [`layer`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`transport`], [`flow`], [`layer`], [`policy`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`rate`] | token buckets |
 //! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
@@ -66,8 +67,10 @@ pub mod flow;
 pub mod layer;
 pub mod log;
 mod panic;
+pub mod policy;
 mod port;
 pub mod protocol;
+pub mod rate;
 mod reactor;
 mod rng;
 pub mod sim;

@@ -11,13 +11,15 @@ use crate::deferred::{Deferred, Resolver};
 use crate::destination::{Destination, Kind};
 use crate::driver::{Close, Completion, Handle, ListenOptions, OsError};
 use crate::failure::Failure;
+use crate::layer::Addition;
 use crate::log::engine as log;
-use crate::panic::guard;
+use crate::panic::{guard, guard_quietly};
 use crate::protocol::Link;
 use crate::reactor::after::After;
 use crate::reactor::beat::Callback;
 use crate::reactor::inner::Inner;
 use crate::reactor::source::{Entry, Open, Source};
+use crate::transport::AnyProtocol;
 use crate::transport::head::Head;
 use crate::transport::stream::Stream;
 use crate::{Addr, CloseReason, Factory, ListenError, Protocol, Reactor, Transport};
@@ -223,13 +225,16 @@ pub(crate) fn welcome<F: Factory>(
         return inner.driver().close(conn, Close::Reset);
     };
     let reactor = Reactor::from_inner(inner);
-    let mut link = Link { reactor: &reactor, handle: conn, peer, layers: Vec::new() };
+    let mut link = Link::new(&reactor, conn, peer);
     let outer = inner.beat.begin(Callback::Factory, port);
     let built = guard(|| factory.borrow_mut().build_protocol(&mut link));
     inner.beat.end(outer);
     match built {
         Ok(Some(protocol)) => made(&place(link, protocol, site)),
-        Ok(None) => inner.driver().close(conn, Close::Graceful),
+        Ok(None) => match link.instead.take() {
+            Some(other) => made(&place_other::<F::Protocol>(link, other, site)),
+            None => inner.driver().close(conn, Close::Graceful),
+        },
         Err(message) => {
             log::factory_panicked(&link.peer, &message);
             inner.driver().close(conn, Close::Reset);
@@ -243,13 +248,35 @@ pub(crate) fn place<P: Protocol>(
     protocol: P,
     site: &'static Location<'static>,
 ) -> Transport {
-    let Link { reactor, handle, peer, layers } = link;
+    install(link, site, |head| Transport::new(Rc::new(Stream::new(head, protocol))))
+}
+
+/// The same with a protocol of another type than the owner of the port is for.
+fn place_other<P: Protocol>(
+    link: Link<'_>,
+    protocol: Box<dyn AnyProtocol>,
+    site: &'static Location<'static>,
+) -> Transport {
+    install(link, site, |head| Transport::new(Rc::new(Stream::<P>::of_another(head, protocol))))
+}
+
+fn install(
+    link: Link<'_>,
+    site: &'static Location<'static>,
+    build: impl FnOnce(Head) -> Transport,
+) -> Transport {
+    let Link { reactor, handle, peer, layers, instead } = link;
     let inner = reactor.inner();
     let head = Head::new(Rc::clone(inner), handle, peer, site);
-    for layer in layers {
-        head.start_layer(layer, &[]);
+    for addition in layers {
+        match addition {
+            Addition::Layer(layer) => head.start_layer(layer, &[]),
+            Addition::Policy(policy) => head.start_policy(policy),
+        }
     }
-    let transport = Transport::new(Rc::new(Stream::new(head, protocol)));
+    // Not wanted after all: the user's object is dropped under guard.
+    guard_quietly("drop", || drop(instead));
+    let transport = build(head);
     inner.insert(handle, Entry::Stream(transport.clone()));
     inner.driver().receive(handle, true);
     transport

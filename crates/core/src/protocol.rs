@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use crate::connector::Connector;
 use crate::driver::Handle;
-use crate::layer::Layer;
+use crate::layer::{Addition, Layer};
+use crate::policy::Policy;
+use crate::transport::AnyProtocol;
 use crate::{Addr, CloseReason, ConnectError, Reactor, Transport};
 
 /// The owner of one connection: one object each, told what happened, one callback at a time.
@@ -219,10 +221,16 @@ pub struct Link<'a> {
     pub(crate) reactor: &'a Reactor,
     pub(crate) handle: Handle,
     pub(crate) peer: Addr,
-    pub(crate) layers: Vec<Box<dyn Layer>>,
+    pub(crate) layers: Vec<Addition>,
+    /// Takes the place of what the factory makes.
+    pub(crate) instead: Option<Box<dyn AnyProtocol>>,
 }
 
-impl Link<'_> {
+impl<'a> Link<'a> {
+    pub(crate) fn new(reactor: &'a Reactor, handle: Handle, peer: Addr) -> Self {
+        Self { reactor, handle, peer, layers: Vec::new(), instead: None }
+    }
+
     /// The address of the other end.
     #[doc(alias = "getPeer")]
     pub fn peer(&self) -> &Addr {
@@ -242,7 +250,18 @@ impl Link<'_> {
 
     /// Puts a layer on top of those there are, before any byte is received.
     pub fn add_layer(&mut self, layer: impl Layer) {
-        self.layers.push(Box::new(layer));
+        self.layers.push(Addition::Layer(Box::new(layer)));
+    }
+
+    /// Puts a policy on top of the layers and policies there are, before any byte is received.
+    pub fn add_policy(&mut self, policy: impl Policy) {
+        self.layers.push(Addition::Policy(Box::new(policy)));
+    }
+
+    /// Gives a connection that was accepted a protocol of another type than the factory's own, if the factory then returns `None`
+    /// (which closes the connection otherwise). A connector takes it for a refusal: its connection is typed.
+    pub fn serve_with(&mut self, protocol: impl Protocol) {
+        self.instead = Some(Box::new(protocol));
     }
 }
 

@@ -25,6 +25,12 @@
 //! | [`netstring`], [`length_prefix`] | frames that say how long they are |
 //! | [`mod@line`] | lines ended by a delimiter, with raw bytes in between; without those, it is one more format of [`frame`] |
 //!
+//! # Policies
+//!
+//! | module | what |
+//! |---|---|
+//! | [`policy`] | time-outs, limits, throttling and a traffic log for any connection |
+//!
 //! # Small protocols
 //!
 //! One module each, named as in the list of well-known ports: a file where a page is enough, a folder where there is a message to read.
@@ -58,5 +64,6 @@ pub mod inquiry;
 pub mod length_prefix;
 pub mod line;
 pub mod netstring;
+pub mod policy;
 pub mod qotd;
 pub mod time;

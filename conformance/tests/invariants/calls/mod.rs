@@ -42,6 +42,8 @@ pub(super) const CALLS: &[Call] = &[
     call("upgrade", 10, transport::upgrade),
     call("start_layer", 6, transport::start_layer),
     call("with_layer", 6, transport::with_layer),
+    call("start_policy", 5, transport::start_policy),
+    call("with_policy", 4, transport::with_policy),
     call("then", 8, transport::then),
     call("look at a transport", 10, transport::look_at_a_transport),
     // Connection

@@ -1,10 +1,13 @@
 //! What can be called on a transport, and on the typed handle of a connection.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Duration;
 
 use marline_core::Unavailable;
 use marline_core::deferred::Deferred;
+use marline_core::policy::{Direction, Policy, PolicyIo, Watch};
 
 use super::super::actor::{Actor, Glass, Tap};
 use super::super::model::Producer;
@@ -249,6 +252,61 @@ pub(super) fn with_layer(scene: &Scene<'_>) {
     {
         std::panic::resume_unwind(payload);
     }
+}
+
+/// Looks at some of what passes, and lets it pass at once or in pieces: nothing else may be seen of it.
+struct Lens {
+    watch: Watch,
+    /// At most so many bytes at a time.
+    piece: usize,
+}
+
+impl Policy for Lens {
+    fn name(&self) -> &'static str {
+        "lens"
+    }
+
+    fn watches(&self) -> Watch {
+        self.watch
+    }
+
+    fn attached(&mut self, io: &mut PolicyIo<'_>) {
+        io.set_deadline(Some(io.now() + Duration::from_millis(1)));
+    }
+
+    fn admit(&mut self, direction: Direction, len: usize, io: &mut PolicyIo<'_>) -> usize {
+        io.ask_again(direction, io.now());
+        len.min(self.piece)
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+pub(super) fn start_policy(scene: &Scene<'_>) {
+    let Some(line) = scene.any_line() else { return };
+    let all = [
+        Watch::ACTIVITY,
+        Watch::RECEIVED,
+        Watch::WRITTEN,
+        Watch::LIMIT_RECEIVED,
+        Watch::LIMIT_WRITTEN,
+    ];
+    let wanted = all.into_iter().filter(|_| scene.play.chance(0.4));
+    let watch = wanted.fold(Watch::NOTHING, |watch, more| watch | more);
+    let piece = if scene.play.chance(0.5) { usize::MAX } else { 1 + scene.play.below(20_000) };
+    line.transport.start_policy(Lens { watch, piece });
+}
+
+pub(super) fn with_policy(scene: &Scene<'_>) {
+    let Some(line) = scene.any_line() else { return };
+    let inner = scene.at(Kind::LayerLook, Some((&line.transport, line.end)));
+    line.transport.with_policy(|lens: &mut Lens| {
+        lens.piece = 1 + scene.play.below(50_000);
+        let _inside = scene.play.enter();
+        scene.play.act(inner);
+    });
 }
 
 pub(super) fn then(scene: &Scene<'_>) {

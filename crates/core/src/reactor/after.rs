@@ -24,6 +24,10 @@ pub enum After {
     Flush(Handle),
     /// A connection's output passes its layers.
     Pump(Handle),
+    /// A connection's policies are called whose time has come: by their timer ...
+    PoliciesDue(Handle),
+    /// ... or because somebody has changed one.
+    Policies(Handle),
     /// Held bytes are delivered.
     Held(Handle),
     /// The next descriptor that came with bytes is delivered.
@@ -54,6 +58,8 @@ impl After {
             Self::Finish(handle)
             | Self::Flush(handle)
             | Self::Pump(handle)
+            | Self::PoliciesDue(handle)
+            | Self::Policies(handle)
             | Self::Held(handle)
             | Self::Descriptor(handle)
             | Self::Upgrade(handle, _)

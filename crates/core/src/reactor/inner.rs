@@ -161,6 +161,12 @@ impl Inner {
         now
     }
 
+    /// The same, if somebody has asked for it in this turn.
+    #[inline]
+    pub(crate) fn known_now(&self) -> Option<Time> {
+        self.now.get()
+    }
+
     /// The time for a line of the log; `None` if the driver is in use, which may be what logs.
     pub(crate) fn log_clock(&self) -> Option<SystemTime> {
         Some(self.driver.try_borrow_mut().ok()?.log_clock())

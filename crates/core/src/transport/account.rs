@@ -273,7 +273,7 @@ impl Head {
             return false;
         }
         if self.has(flag::HELD_UP) {
-            if !self.has(flag::PAUSED | flag::NO_READ) {
+            if !self.has(flag::PAUSED | flag::NO_READ | flag::READ_HELD) {
                 self.reactor.driver().receive(self.handle, true);
             }
             if self.has(flag::HELD | flag::END_HELD) {

@@ -199,7 +199,7 @@ impl Head {
             let error = OsError::new(io::ErrorKind::InvalidInput);
             self.end_file(file, Err(SendFileCause::File(error)));
         } else {
-            if self.has(flag::LAYERED) {
+            if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
                 self.queue_file_for_layers(file);
             } else {
                 self.with_output(|output| output.queue.push(Segment::File(file)));
@@ -367,7 +367,7 @@ impl Head {
             }
             self.output.set(Some(output));
         }
-        if self.has(flag::LAYERED) {
+        if self.has(flag::LAYERED | flag::STACKED) {
             while let Some(file) = self.take_waiting_file(|_| true) {
                 files.push(file);
             }

@@ -19,10 +19,12 @@ use crate::descriptor::Descriptor;
 use crate::driver::{Close, Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::Layers;
+use crate::policy::Watch;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
 use crate::reactor::source::Entry;
-use crate::{Addr, CloseReason};
+use crate::timers::Key;
+use crate::{Addr, CloseReason, Time};
 
 /// State bits of a stream.
 pub(crate) mod flag {
@@ -70,14 +72,38 @@ pub(crate) mod flag {
     pub(crate) const HELD_UP: u32 = 1 << 21;
     /// A file is the next to pass the layers.
     pub(crate) const FILE_WAITS: u32 = 1 << 20;
+    /// There are policies that want to know when bytes move, or more. Not set in a callback whose bytes have a short way past them.
+    pub(crate) const POLICED: u32 = 1 << 24;
+    /// Policies want to see or limit what is received.
+    pub(crate) const LOOK_RECEIVED: u32 = 1 << 25;
+    /// Policies want to see or limit what is written, or will perhaps after this callback.
+    pub(crate) const LOOK_WRITTEN: u32 = 1 << 26;
+    /// Policies hold received bytes, and nothing is read.
+    pub(crate) const READ_HELD: u32 = 1 << 27;
+    /// Policies know that the connection closes.
+    pub(crate) const CLOSE_TOLD: u32 = 1 << 28;
+    /// There are policies, or will be after this callback.
+    pub(crate) const STACKED: u32 = 1 << 29;
+    /// Policies may want something new.
+    pub(crate) const HEED: u32 = 1 << 30;
+    /// Policies want more than to know when bytes move.
+    pub(crate) const LOOK: u32 = LOOK_RECEIVED | LOOK_WRITTEN;
 
     /// What takes a write off the short way through the cork.
-    pub(crate) const SLOW_WRITE: u32 =
-        CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST | HAS_OUTPUT | LAYERED | PULL;
+    pub(crate) const SLOW_WRITE: u32 = CLOSING
+        | WRITE_CLOSING
+        | WRITE_CLOSED
+        | LOST
+        | HAS_OUTPUT
+        | LAYERED
+        | PULL
+        | PUMPING
+        | POLICED;
     /// What makes a write do nothing, unless a producer is registered that the close waits for.
     pub(crate) const NO_WRITE: u32 = CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST;
     /// What takes received bytes off the short way to the protocol.
-    pub(crate) const SLOW_READ: u32 = NOT_READING | CLOSING | READ_CLOSED | LOST | HELD | LAYERED;
+    pub(crate) const SLOW_READ: u32 =
+        NOT_READING | CLOSING | READ_CLOSED | LOST | HELD | LAYERED | POLICED;
     /// What makes received bytes wait.
     pub(crate) const NOT_READING: u32 = PAUSED | HELD_UP;
     /// What makes received bytes go nowhere.
@@ -101,7 +127,7 @@ pub struct Head {
     peer: CompactAddr,
     site: &'static Location<'static>,
     pub(super) output: Cell<Option<Box<Output>>>,
-    extra: Cell<Option<Box<Extra>>>,
+    pub(super) extra: Cell<Option<Box<Extra>>>,
 }
 
 /// What few streams need.
@@ -117,6 +143,14 @@ pub(super) struct Extra {
     /// What waits to go down through the layers, in order.
     pub(super) pending: VecDeque<Pending>,
     pub(super) pending_bytes: usize,
+    /// When bytes last moved, if a policy wants to know.
+    pub(super) active: Time,
+    /// What the policies want to be told or asked.
+    pub(super) watch: Watch,
+    /// The policies' timer, and when it comes.
+    pub(super) timer: Option<(Key, Time)>,
+    /// The reason a policy closes for.
+    pub(super) planned: Option<CloseReason>,
     /// The type of the protocol that took over from the first, and its name.
     successor: Option<(TypeId, &'static str)>,
     pub(super) account: Account,
@@ -160,7 +194,7 @@ impl Head {
         self.flags.get() & flags != 0
     }
 
-    pub(super) fn set(&self, flags: u32) {
+    pub(crate) fn set(&self, flags: u32) {
         self.flags.set(self.flags.get() | flags);
     }
 
@@ -217,8 +251,9 @@ impl Head {
             return;
         }
         self.set(flag::LOST);
+        self.cancel_timer();
         self.reactor.uncork(self.handle);
-        if self.has(flag::HAS_OUTPUT | flag::LAYERED) {
+        if self.has(flag::HAS_OUTPUT | flag::LAYERED | flag::STACKED) {
             self.end_files(&reason);
         }
         self.unset(flag::HAS_OUTPUT | flag::FILE_WAITS);
@@ -288,7 +323,7 @@ impl Head {
         if self.has(flag::HELD_UP) {
             return;
         }
-        if !self.has(flag::READ_CLOSED) {
+        if !self.has(flag::READ_CLOSED | flag::READ_HELD) {
             self.reactor.driver().receive(self.handle, true);
         }
         if self.has(flag::HELD | flag::END_HELD) {

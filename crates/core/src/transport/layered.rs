@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::Sending;
 use super::head::{Head, flag};
+use crate::CloseReason;
 use crate::driver::Close;
 use crate::failure::Failure;
 use crate::layer::{Layer, Layers, Passed};
+use crate::policy::Policy;
 use crate::reactor::after::After;
 use crate::reactor::beat::Callback;
-use crate::{CloseReason, Time};
 
 /// A step of a layered connection's output.
 pub(super) enum Pending {
@@ -20,6 +21,8 @@ pub(super) enum Pending {
     Layer(Box<dyn Layer>, Vec<u8>),
     /// A file to pass down, chunk by chunk.
     File(Box<Sending>),
+    /// A policy to be added.
+    Policy(Box<dyn Policy>),
 }
 
 impl Head {
@@ -134,14 +137,16 @@ impl Head {
     pub(super) fn pump(&self) -> Passed {
         self.unset(flag::PUMPING);
         let mut ended_file = false;
-        let passed = self.with_layers(|layers, now, passed| {
+        let passed = self.with_layers(|layers, passed| {
             while let Some(next) = self.extra(|extra| extra.pending.pop_front()) {
                 match next {
                     Pending::Plain(plain) => {
                         self.extra(|extra| extra.pending_bytes -= plain.len());
-                        layers.outgoing(&plain, now, passed)?;
+                        self.stamp();
+                        layers.outgoing(&plain, self, passed)?;
                     }
-                    Pending::Layer(layer, rest) => layers.push(layer, &rest, now, passed)?,
+                    Pending::Layer(layer, rest) => layers.push(layer, &rest, self, passed)?,
+                    Pending::Policy(policy) => layers.push_policy(policy, self),
                     Pending::File(file) => {
                         // A chunk is read only when all before it has left.
                         let free = passed.wire.is_empty()
@@ -172,7 +177,8 @@ impl Head {
 
     /// Passes received bytes up through the layers.
     pub(super) fn through_layers(&self, wire: &[u8]) -> Passed {
-        let passed = self.with_layers(|layers, now, passed| layers.incoming(wire, now, passed));
+        self.stamp();
+        let passed = self.with_layers(|layers, passed| layers.incoming(wire, self, passed));
         if self.has(flag::FILE_WAITS) {
             // The layers may have let go of what they held.
             self.pump_soon();
@@ -180,23 +186,26 @@ impl Head {
         passed
     }
 
-    /// Tells the layers that the wire has ended.
+    /// Tells the layers that the wire has ended. If nothing holds it up, that is the end above them, too.
     pub(super) fn layers_end_of_input(&self) -> Passed {
-        self.with_layers(|layers, now, passed| layers.end_of_input(now, passed))
+        self.with_layers(|layers, passed| {
+            passed.end |= layers.end_of_input(self, passed)?;
+            Ok(())
+        })
     }
 
     /// Works with the layers, out of the connection's box, so that whatever they call finds the connection in order; then puts on the
     /// wire what came out below. A failure ends the connection, after what came out before it.
     pub(super) fn with_layers(
         &self,
-        work: impl FnOnce(&mut Layers, Time, &mut Passed) -> Result<(), Failure>,
+        work: impl FnOnce(&mut Layers, &mut Passed) -> Result<(), Failure>,
     ) -> Passed {
-        let now = self.reactor.now();
         let mut passed = Passed::default();
         let mut layers = self.extra(|extra| std::mem::take(&mut extra.layers));
         let outer = self.reactor.beat.begin(Callback::Layer, Some(self.handle));
-        let result = crate::panic::guard(|| work(&mut layers, now, &mut passed));
+        let result = crate::panic::guard(|| work(&mut layers, &mut passed));
         self.reactor.beat.end(outer);
+        layers.order_end(&mut passed);
         let held = layers.held();
         let held_before = self.extra(|extra| {
             extra.layers = layers;
@@ -214,6 +223,7 @@ impl Head {
             Ok(Err(failure)) => self.lost(CloseReason::Failed(failure.into()), Close::Graceful),
             Err(message) => self.panicked(message),
         }
+        self.heed_policies();
         passed
     }
 }

@@ -9,6 +9,7 @@ mod layered;
 pub(crate) mod output;
 #[cfg(unix)]
 mod passing;
+mod policed;
 mod queue;
 pub(crate) mod stream;
 
@@ -22,6 +23,7 @@ use crate::deferred::{Deferred, Fault};
 use crate::driver::{Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers};
+use crate::policy::Policy;
 use crate::{Addr, Protocol, Reactor};
 use stream::EngineStream;
 
@@ -217,6 +219,25 @@ impl Transport {
         result
     }
 
+    /// Puts a policy on top of the layers and policies there are. It is in place after the callback on the stack; what is written from
+    /// now on passes it.
+    #[doc(alias = "ProtocolWrapper")]
+    pub fn start_policy(&self, policy: impl Policy) {
+        self.0.start_policy(Box::new(policy));
+    }
+
+    /// Works with the topmost policy that is a `T`, to look at it or change it; `None` if there is none, or it is not in place yet. The
+    /// policy heeds what was changed after the callback on the stack.
+    pub fn with_policy<T: Policy, R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let (mut f, mut result) = (Some(f), None);
+        self.0.with_policies(&mut |layers| {
+            if let (Some(policy), Some(f)) = (layers.find_policy::<T>(), f.take()) {
+                result = Some(f(policy));
+            }
+        });
+        result
+    }
+
     /// Turns `TCP_NODELAY` on or off. It is on from the start.
     #[doc(alias = "setTcpNoDelay")]
     pub fn set_no_delay(&self, on: bool) -> std::io::Result<()> {
@@ -374,6 +395,9 @@ pub trait RawTransport: 'static {
     fn start_layer(&self, layer: Box<dyn Layer>, wire_rest: &[u8]);
     /// Calls `f` with the layers, if there are any.
     fn with_layers(&self, f: &mut dyn FnMut(&Layers));
+    fn start_policy(&self, policy: Box<dyn Policy>);
+    /// Calls `f` with the stack that policies stand in, if there are any.
+    fn with_policies(&self, f: &mut dyn FnMut(&mut Layers));
     fn set_option(&self, option: SocketOption) -> std::io::Result<()>;
     fn option(&self, option: SocketOption) -> std::io::Result<SocketOption>;
     /// Transports that pass none say so: the default.

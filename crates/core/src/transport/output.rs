@@ -169,6 +169,19 @@ impl Cork {
         }
     }
 
+    /// All of it, in order.
+    fn joined(&self, all_lent: &[u8]) -> Vec<u8> {
+        let part = |part: &Part| match *part {
+            Part::Lent(start, len) => all_lent.get(start..start + len).unwrap_or_default(),
+            Part::Copied(start, len) => self.bytes.get(start..start + len).unwrap_or_default(),
+        };
+        if self.parts.is_empty() {
+            let lent = part(&Part::Lent(self.lent.0, self.lent.1));
+            return [lent, &self.bytes].concat();
+        }
+        self.parts.iter().flat_map(part).copied().collect()
+    }
+
     fn clear(&mut self) {
         self.owner = None;
         self.lent = (0, 0);
@@ -254,6 +267,22 @@ impl Inner {
     pub(super) fn corked_copies(&self, handle: Handle) -> usize {
         let cork = self.cork.borrow();
         if cork.owner == Some(handle) { cork.bytes.len() } else { 0 }
+    }
+
+    /// What a connection has in the quick cork.
+    pub(super) fn corked_quick<'a>(&self, handle: Handle, lent: &'a [u8]) -> Option<&'a [u8]> {
+        let Quick { owner, start, len } = self.quick.get();
+        let mine = self.todo.get() & Self::QUICK != 0 && owner == handle;
+        lent.get(start..)?.get(..len).filter(|_| mine)
+    }
+
+    /// A copy of what a connection has in the other cork.
+    pub(super) fn corked_copy(&self, handle: Handle, lent: &[u8]) -> Vec<u8> {
+        let cork = self.cork.borrow();
+        match cork.owner == Some(handle) {
+            true => cork.joined(lent),
+            false => Vec::new(),
+        }
     }
 
     /// Sends what the quick cork holds. `lent` are the bytes that were lent to the callback.
@@ -404,7 +433,9 @@ impl Head {
         if bytes.is_empty() {
             return;
         }
-        if self.flags.get() & flag::SLOW_WRITE == 0 && self.reactor.cork(self.handle, bytes) {
+        let slow = self.flags.get() & flag::SLOW_WRITE;
+        let short = slow == 0 || (slow == flag::POLICED && self.stamp_write());
+        if short && self.reactor.cork(self.handle, bytes) {
             return;
         }
         self.write_slow(bytes);
@@ -427,7 +458,7 @@ impl Head {
         if !self.takes_writes() {
             return;
         }
-        if self.has(flag::LAYERED) {
+        if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
             self.queue_owned_for_layers(bytes);
         } else {
             // What the callback wrote before leaves together with it, or else right before it.
@@ -448,7 +479,7 @@ impl Head {
         if !self.takes_writes() {
             return;
         }
-        if self.has(flag::LAYERED) {
+        if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
             self.queue_for_layers(bytes);
         } else if !self.has(flag::HAS_OUTPUT)
             && self.reactor.corked(self.handle) > 0
@@ -456,6 +487,7 @@ impl Head {
         {
             // The callback wrote before it closed or registered a pull producer: these bytes leave after those.
         } else {
+            self.stamp();
             self.queue(bytes);
             self.flush_soon();
         }
@@ -615,6 +647,7 @@ impl Head {
     pub(crate) fn sent(&self, len: usize, done: bool) {
         let before = self.charged();
         let Some(mut output) = self.output.take() else { return };
+        self.stamp();
         if let Some(mut file) = output.file.take_if(|file| file.is_with_driver()) {
             file.advance(len);
             if done {
@@ -653,6 +686,10 @@ impl Head {
         self.unset(flag::HAS_OUTPUT);
         if self.has(flag::FILE_WAITS) {
             return self.pump_soon();
+        }
+        if self.has(flag::LOOK_WRITTEN) && self.queued_in_layers() > 0 {
+            // A policy holds more, which will drain in its turn.
+            return;
         }
         if self.has(flag::CLOSING | flag::WRITE_CLOSING) {
             self.after(After::Finish(self.handle));
@@ -712,7 +749,7 @@ impl Head {
             files = output.files();
             self.output.set(Some(output));
         }
-        if self.has(flag::LAYERED) {
+        if self.has(flag::LAYERED | flag::STACKED) {
             files = files.saturating_add(self.files_before_layers());
         }
         self.queued().saturating_add(usize::try_from(files).unwrap_or(usize::MAX))
@@ -727,7 +764,7 @@ impl Head {
             queued += output.queue.len() + output.in_flight;
             self.output.set(Some(output));
         }
-        if self.has(flag::LAYERED) {
+        if self.has(flag::LAYERED | flag::STACKED) {
             queued += self.queued_in_layers();
         }
         queued
@@ -747,16 +784,21 @@ impl Head {
 
     /// Goes on closing, as far as it can be done now. Returns whether the write side has ended just now.
     pub(super) fn finish(&self) -> bool {
+        self.tell_closing();
         let blocked = flag::LOST | flag::PRODUCER | flag::PUMPING;
         if !self.has(flag::CLOSING | flag::WRITE_CLOSING) || self.has(blocked) {
             return false;
         }
-        if self.has(flag::LAYERED) && !self.has(flag::LAYERS_CLOSED) {
+        if self.has(flag::LAYERED | flag::STACKED) && !self.has(flag::LAYERS_CLOSED) {
             if self.queued_in_layers() > 0 || self.has(flag::FILE_WAITS) {
                 return false;
             }
             self.set(flag::LAYERS_CLOSED);
-            self.with_layers(|layers, now, passed| layers.closing(now, passed));
+            self.with_layers(|layers, passed| layers.closing(self, passed));
+            // Its last words may be held back.
+            if self.has(flag::LOOK_WRITTEN) && self.queued_in_layers() > 0 {
+                return false;
+            }
         }
         if self.has(flag::HAS_OUTPUT) {
             self.flush();
@@ -765,7 +807,7 @@ impl Head {
             return false;
         }
         if self.has(flag::CLOSING) {
-            self.lost(CloseReason::Done, Close::Graceful);
+            self.lost(self.close_reason(), Close::Graceful);
             return false;
         }
         self.unset(flag::WRITE_CLOSING);

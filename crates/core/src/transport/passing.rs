@@ -79,7 +79,7 @@ impl Head {
         };
         let cause = if self.has(closed) {
             DescriptorCause::Closed
-        } else if self.has(flag::LAYERED) {
+        } else if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
             DescriptorCause::Layered
         } else if !self.passes_descriptors() {
             DescriptorCause::Unsupported

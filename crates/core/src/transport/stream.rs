@@ -13,6 +13,7 @@ use crate::driver::{Close, Completion, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers, Passed};
 use crate::panic::{guard, guard_quietly};
+use crate::policy::{Policy, Watch};
 use crate::reactor::after::{After, Ask};
 use crate::reactor::beat::{Callback, Outer};
 use crate::reactor::source::Open;
@@ -59,6 +60,12 @@ impl Told<'_> {
 impl<P: Protocol> Stream<P> {
     pub(crate) fn new(head: Head, protocol: P) -> Self {
         Self { head, slot: RefCell::new(Slot::First(protocol)) }
+    }
+
+    /// One whose first protocol is of another type.
+    pub(crate) fn of_another(head: Head, protocol: Box<dyn AnyProtocol>) -> Self {
+        head.set_successor((*protocol).protocol_type(), (*protocol).type_name());
+        Self { head, slot: RefCell::new(Slot::Next(protocol)) }
     }
 
     /// Lends bytes to the protocol.
@@ -120,11 +127,52 @@ impl<P: Protocol> Stream<P> {
         if self.head.has(flag::NO_READ) {
             return;
         }
-        if !self.head.has(flag::LAYERED) {
+        if !self.head.has(flag::LAYERED | flag::POLICED) {
             return self.deliver_plain(me, bytes);
+        }
+        if !self.head.is_filtered() {
+            return self.deliver_looked(me, bytes);
         }
         let passed = self.head.through_layers(bytes);
         self.deliver_passed(me, &passed);
+    }
+
+    /// Bytes pass policies that only look at them: they stay lent, and so do those that the callback writes.
+    fn deliver_looked(&self, me: &Transport, bytes: &[u8]) {
+        self.head.show_received(bytes);
+        let written = self.head.watched();
+        let short = !written.meets(Watch::LIMIT_WRITTEN) && !self.head.has(flag::PUMPING);
+        if short {
+            self.head.unset(flag::POLICED);
+        }
+        self.deliver_plain(me, bytes);
+        if short {
+            self.head.end_short_way();
+            if written.meets(Watch::WRITTEN) {
+                self.head.show_corked(bytes);
+            }
+        }
+    }
+
+    /// Bytes whose arrival is all that the policies want to know.
+    #[inline(never)]
+    fn deliver_policed(&self, me: &Transport, bytes: &[u8]) {
+        if !self.head.begin_short_way() {
+            return self.deliver_timed(me, bytes);
+        }
+        self.give(me, bytes);
+        self.head.end_short_way();
+    }
+
+    /// The same where the clock is to be read first. Apart: whatever is kept over that call would be pushed and popped for all.
+    #[inline(never)]
+    fn deliver_timed(&self, me: &Transport, bytes: &[u8]) {
+        self.head.reactor().now();
+        if !self.head.begin_short_way() {
+            return self.deliver_slow(me, bytes);
+        }
+        self.give(me, bytes);
+        self.head.end_short_way();
     }
 
     /// What came out of the layers goes to the protocol, and so does the end of the stream if it was in there.
@@ -324,9 +372,9 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 if self.head.has(flag::NO_READ) {
                     return;
                 }
-                if self.head.has(flag::LAYERED) {
+                if self.head.has(flag::LAYERED | flag::STACKED) {
                     let passed = self.head.layers_end_of_input();
-                    self.deliver_passed(me, &passed);
+                    return self.deliver_passed(me, &passed);
                 }
                 self.end_of_stream(me);
             }
@@ -350,6 +398,15 @@ impl<P: Protocol> EngineStream for Stream<P> {
             After::Flush(_) => self.head.flush(),
             After::Pump(_) => {
                 let passed = self.head.pump();
+                self.deliver_passed(me, &passed);
+            }
+            After::PoliciesDue(_) => {
+                self.head.timer_came();
+                let passed = self.head.policies_due();
+                self.deliver_passed(me, &passed);
+            }
+            After::Policies(_) => {
+                let passed = self.head.policies_due();
                 self.deliver_passed(me, &passed);
             }
             After::Descriptor(handle) if self.give_descriptor(me) => {
@@ -405,6 +462,7 @@ impl<P: Protocol> EngineStream for Stream<P> {
         }
         let slot = self.replace(Slot::Gone);
         self.say_farewell(me, slot, &reason);
+        self.head.policies_lost(&reason);
         if let Some(on_lost) = on_lost {
             let tell = || guard_quietly("factory", || on_lost(reason));
             self.head.reactor().beat.around(Callback::Factory, tell);
@@ -431,7 +489,7 @@ impl<P: Protocol> RawTransport for Stream<P> {
     #[inline]
     fn __deliver(&self, me: &Transport, bytes: &[u8]) {
         if self.head.has(flag::SLOW_READ) {
-            self.deliver_slow(me, bytes);
+            self.deliver_policed(me, bytes);
         } else {
             self.give(me, bytes);
         }
@@ -536,6 +594,14 @@ impl<P: Protocol> RawTransport for Stream<P> {
 
     fn with_layers(&self, f: &mut dyn FnMut(&Layers)) {
         self.head.look_at_layers(f);
+    }
+
+    fn start_policy(&self, policy: Box<dyn Policy>) {
+        self.head.start_policy(policy);
+    }
+
+    fn with_policies(&self, f: &mut dyn FnMut(&mut Layers)) {
+        self.head.look_at_policies(f);
     }
 
     fn set_option(&self, option: SocketOption) -> io::Result<()> {

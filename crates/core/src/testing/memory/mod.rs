@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::driver::{Close, Handle, OsError};
-use crate::layer::Layer;
+use crate::layer::Addition;
 use crate::port::{made, place};
 use crate::transport::head::flag;
 use crate::{Addr, CloseReason, Connection, Factory, Link, Protocol, Reactor, RunError, Transport};
@@ -89,7 +89,7 @@ impl<P: Protocol> MemoryTransport<P> {
         MemoryTransport::on(&self.reactor, &self.wire, protocol, addrs)
     }
 
-    /// Connects the protocol that a factory makes, with the layers it adds; `None` if it refuses. Of the factory nothing but `build_protocol` is
+    /// Connects the protocol that a factory makes, with the layers and policies it adds; `None` if it refuses. Of the factory nothing but `build_protocol` is
     /// called.
     #[track_caller]
     pub fn accept(factory: &mut impl Factory<Protocol = P>) -> Option<Self> {
@@ -98,7 +98,7 @@ impl<P: Protocol> MemoryTransport<P> {
         start(&reactor);
         let peer = Addr::from(CLIENT);
         let handle = wire.open(SERVER.into(), peer.clone());
-        let mut link = Link { reactor: &reactor, handle, peer, layers: Vec::new() };
+        let mut link = Link::new(&reactor, handle, peer);
         let protocol = factory.build_protocol(&mut link)?;
         let Link { peer, layers, .. } = link;
         Some(Self::establish(&reactor, &wire, handle, peer, layers, protocol))
@@ -122,7 +122,7 @@ impl<P: Protocol> MemoryTransport<P> {
         wire: &Wire,
         handle: Handle,
         peer: Addr,
-        layers: Vec<Box<dyn Layer>>,
+        layers: Vec<Addition>,
         protocol: P,
     ) -> Self {
         let site = Location::caller();
@@ -131,7 +131,9 @@ impl<P: Protocol> MemoryTransport<P> {
         let (told, placed) = (Rc::clone(&reason), Rc::clone(&found));
         // In a turn, as every connection is made.
         reactor.call_soon(move |reactor| {
-            let transport = place(Link { reactor, handle, peer, layers }, protocol, site);
+            let mut link = Link::new(reactor, handle, peer);
+            link.layers = layers;
+            let transport = place(link, protocol, site);
             made(&transport);
             // Also if it was lost inside connection_made: its farewell is still to come.
             transport.engine(|stream| {

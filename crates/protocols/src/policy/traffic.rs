@@ -1,0 +1,202 @@
+//! What goes over a connection, as lines of text: for people who look for what is wrong.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::io;
+
+use marline_core::CloseReason;
+use marline_core::policy::{Direction, Policy, PolicyIo, Watch};
+
+/// How bytes are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrafficFormat {
+    /// As text in quotes, with escapes for what is not printable ASCII.
+    #[default]
+    Text,
+    /// As hexadecimal digits.
+    Hex,
+}
+
+/// Writes a line for each piece of bytes that passes, and for begin and end of the connection:
+///
+/// ```text
+/// 192.0.2.2:50000 connected
+/// 192.0.2.2:50000 < 7 "HELO x\n"
+/// 192.0.2.2:50000 > 4 "250\n"
+/// 192.0.2.2:50000 closed cleanly, 7 received, 4 written
+/// ```
+///
+/// `<` is received, `>` is written. Where it stands decides what it sees: put in place before TLS the wire, after it plain text; before a
+/// [`Throttle`](super::Throttle) what the throttle lets out, after it what the protocol does.
+#[doc(alias = "TrafficLoggingFactory")]
+#[doc(alias = "SpewingFactory")]
+pub struct TrafficLog {
+    sink: Sink,
+    format: TrafficFormat,
+    most: usize,
+    redact: Option<Redact>,
+    peer: String,
+    received: u64,
+    written: u64,
+}
+
+type Redact = Box<dyn for<'a> FnMut(Direction, &'a [u8]) -> Cow<'a, [u8]>>;
+
+enum Sink {
+    /// The program's log, at level debug.
+    Log,
+    Writer(Box<dyn io::Write>),
+    /// A writer that failed: nothing more is written.
+    Broken,
+}
+
+impl TrafficLog {
+    /// Bytes shown of each piece, if not said otherwise.
+    pub const MOST_SHOWN: usize = 256;
+
+    /// Into the program's log: target `marline::traffic`, level debug.
+    pub fn to_log() -> Self {
+        Self::to(Sink::Log)
+    }
+
+    /// Into a writer, called from inside the loop: one that blocks blocks everything. After its first error nothing more is written to it,
+    /// and the log has a warning.
+    pub fn to_writer(writer: impl io::Write + 'static) -> Self {
+        Self::to(Sink::Writer(Box::new(writer)))
+    }
+
+    /// Chooses how bytes are shown.
+    pub fn with_format(mut self, format: TrafficFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Shows at most so many bytes of each piece, and how many more there were.
+    pub fn with_most(mut self, bytes: usize) -> Self {
+        self.most = bytes;
+        self
+    }
+
+    /// Passes each piece through `redact` before it is shown: for passwords. It sees pieces as they come, cut anywhere.
+    pub fn with_redaction(
+        mut self,
+        redact: impl for<'a> FnMut(Direction, &'a [u8]) -> Cow<'a, [u8]> + 'static,
+    ) -> Self {
+        self.redact = Some(Box::new(redact));
+        self
+    }
+
+    /// Bytes received and written so far.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.received, self.written)
+    }
+
+    fn to(sink: Sink) -> Self {
+        Self {
+            sink,
+            format: TrafficFormat::Text,
+            most: Self::MOST_SHOWN,
+            redact: None,
+            peer: String::new(),
+            received: 0,
+            written: 0,
+        }
+    }
+
+    /// Whether anybody reads it.
+    fn is_read(&self) -> bool {
+        match self.sink {
+            Sink::Log => tracing::enabled!(target: "marline::traffic", tracing::Level::DEBUG),
+            Sink::Writer(_) => true,
+            Sink::Broken => false,
+        }
+    }
+
+    fn piece(&mut self, direction: Direction, bytes: &[u8]) {
+        if !self.is_read() {
+            return;
+        }
+        let shown = match &mut self.redact {
+            Some(redact) => redact(direction, bytes),
+            None => Cow::Borrowed(bytes),
+        };
+        let sign = if direction == Direction::Received { '<' } else { '>' };
+        let mut line = format!("{} {sign} {} ", self.peer, bytes.len());
+        let head = &shown[..shown.len().min(self.most)];
+        match self.format {
+            TrafficFormat::Text => {
+                line.push('"');
+                line.extend(head.iter().flat_map(|byte| byte.escape_ascii()).map(char::from));
+                line.push('"');
+            }
+            TrafficFormat::Hex => {
+                for byte in head {
+                    // Writing to a string does not fail.
+                    let _ = write!(line, "{byte:02x}");
+                }
+            }
+        }
+        if shown.len() > head.len() {
+            let _ = write!(line, " and {} more", shown.len() - head.len());
+        }
+        self.line(line);
+    }
+
+    fn line(&mut self, mut line: String) {
+        match &mut self.sink {
+            Sink::Log => tracing::debug!(target: "marline::traffic", "{line}"),
+            Sink::Writer(writer) => {
+                line.push('\n');
+                if let Err(error) = writer.write_all(line.as_bytes()) {
+                    tracing::warn!(target: "marline::traffic", "traffic is logged no longer: {error}");
+                    self.sink = Sink::Broken;
+                }
+            }
+            Sink::Broken => {}
+        }
+    }
+}
+
+impl Policy for TrafficLog {
+    fn name(&self) -> &'static str {
+        "traffic log"
+    }
+
+    fn watches(&self) -> Watch {
+        Watch::RECEIVED | Watch::WRITTEN
+    }
+
+    fn attached(&mut self, io: &mut PolicyIo<'_>) {
+        self.peer = io.peer_addr().to_string();
+        self.line(format!("{} connected", self.peer));
+    }
+
+    fn received(&mut self, bytes: &[u8], _io: &mut PolicyIo<'_>) {
+        self.received += bytes.len() as u64;
+        self.piece(Direction::Received, bytes);
+    }
+
+    fn written(&mut self, bytes: &[u8], _io: &mut PolicyIo<'_>) {
+        self.written += bytes.len() as u64;
+        self.piece(Direction::Written, bytes);
+    }
+
+    fn lost(&mut self, reason: &CloseReason) {
+        let (received, written) = self.totals();
+        self.line(format!("{} {reason}, {received} received, {written} written", self.peer));
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}
+
+impl fmt::Debug for TrafficLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrafficLog")
+            .field("received", &self.received)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,9 +1,6 @@
-//! The client of a protocol of one question and one answer: connect, ask, collect, hang up. Finger, ident, daytime and their like are
-//! this with a question and a reading of the answer.
+//! Asking over a connection: connect, ask, collect, hang up.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
-use std::fmt;
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -13,6 +10,8 @@ use marline_core::driver::ConnectOptions;
 use marline_core::{
     CloseReason, ConnectError, Connection, DelayedCall, Destination, Protocol, Reactor, Transport,
 };
+
+use super::InquiryError;
 
 /// A question, and how its answer is told to be whole.
 ///
@@ -119,72 +118,12 @@ impl Inquiry {
     }
 }
 
-/// What of an answer can be shown to people without harm: printable ASCII, tabs and ends of lines, which become LF. A peer cannot move
-/// anybody's cursor with it.
-///
-/// RFC 1288 §3.3 asks for as much of finger clients.
-#[must_use]
-pub fn printable(answer: &[u8]) -> String {
-    let shown = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\n');
-    answer.iter().filter(|byte| shown(byte)).map(|byte| char::from(*byte)).collect()
-}
-
 /// When an answer is whole.
 #[derive(Clone, Copy, Debug)]
 enum Until {
     End,
     Line,
     Length(usize),
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum InquiryError {
-    /// There was no connection.
-    Connect(ConnectError),
-    /// The connection ended before the answer was whole; `Done` if the peer closed it properly.
-    Lost(CloseReason),
-    /// The answer is longer than `limit`.
-    TooLong {
-        /// The greatest length, in bytes.
-        limit: usize,
-    },
-    /// It took longer than allowed.
-    TimedOut {
-        /// How long was allowed.
-        patience: Duration,
-    },
-    /// It was cancelled, or the reactor has gone.
-    Interrupted(Interrupt),
-}
-
-impl fmt::Display for InquiryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => error.fmt(f),
-            Self::Lost(reason) => write!(f, "the answer is not whole: {reason}"),
-            Self::TooLong { limit } => write!(f, "the answer is longer than {limit} bytes"),
-            Self::TimedOut { patience } => write!(f, "no answer within {patience:?}"),
-            Self::Interrupted(interrupt) => interrupt.fmt(f),
-        }
-    }
-}
-
-impl Error for InquiryError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Connect(error) => Some(error),
-            Self::Interrupted(interrupt) => Some(interrupt),
-            _ => None,
-        }
-    }
-}
-
-impl From<Interrupt> for InquiryError {
-    fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
-    }
 }
 
 /// One asking, as whoever can end it sees it: the peer, the clock, a cancel.
@@ -429,10 +368,5 @@ mod tests {
         reactor.advance(Duration::from_secs(60));
         reactor.check_leaks();
         log.assert_no_errors();
-    }
-
-    #[test]
-    fn only_what_cannot_move_a_cursor_is_printable() {
-        assert_eq!(printable(b"a\tb\r\n\x1b[2J\x07\x7f\xc3\xa9~ c\rd"), "a\tb\n[2J~ cd");
     }
 }

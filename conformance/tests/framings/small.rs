@@ -12,7 +12,7 @@ use marline_protocols::daytime::{self, Daytime};
 use marline_protocols::discard::Discard;
 use marline_protocols::echo::Echo;
 use marline_protocols::finger::{self, Directory, Query};
-use marline_protocols::ident::{self, Identity, Lookup, Ports, Question, Refusal};
+use marline_protocols::ident::{self, IdentCause, Identity, Lookup, Ports, Question, Refusal};
 use marline_protocols::qotd::{self, Quote};
 use marline_protocols::time::{self, TimeServer};
 
@@ -144,7 +144,8 @@ on_every_driver!(finger_and_ident_answer_their_clients, |ground| {
         wait(&reactor, ident::ask(&reactor, idents.local_addr(), ports))
     };
     assert_eq!(asked(6193).unwrap().user(), b"stjohns");
-    assert_eq!(asked(6195).unwrap_err().to_string(), "refused: HIDDEN-USER");
+    let refused = asked(6195).unwrap_err();
+    assert!(matches!(refused.cause, IdentCause::Refused(Refusal::HiddenUser)), "{refused}");
 });
 
 /// Turns until a Deferred has its result.

@@ -76,6 +76,7 @@ mod tests {
     use marline_core::testing::{TestReactor, talk};
 
     use super::*;
+    use crate::inquiry::InquiryCause;
 
     fn at(since_1970: i64) -> SystemTime {
         let distance = Duration::from_secs(since_1970.unsigned_abs());
@@ -157,6 +158,6 @@ mod tests {
 
         let port = reactor.listen_tcp("127.0.0.1:0", || Short).unwrap();
         let refused = reactor.result_of(ask(&reactor, port.local_addr())).unwrap_err();
-        assert!(matches!(refused, InquiryError::Lost(_)), "{refused}");
+        assert!(matches!(refused.cause, InquiryCause::Lost(_)), "{refused}");
     }
 }

@@ -136,7 +136,7 @@ mod tests {
     use marline_core::testing::{Conversation, MemoryTransport, TestReactor, talk};
     use marline_core::{Protocol, Transport};
 
-    use super::super::{ErrorToken, IdentError, ask, ask_about};
+    use super::super::{ErrorToken, IdentCause, ask, ask_about};
     use super::*;
 
     #[derive(Clone, Default)]
@@ -251,16 +251,17 @@ mod tests {
     #[test]
     fn client_and_server_understand_each_other() {
         let reactor = TestReactor::new();
-        let port = reactor.listen_tcp("127.0.0.1:0", host).unwrap();
+        let port = reactor.listen_tcp("127.0.0.1:113", host).unwrap();
         let asked = |on_server| {
             let ports = Ports { on_server, on_client: 23 };
             let answer = reactor.result_of(ask(&reactor, port.local_addr(), ports));
             answer.map(|identity| identity.user().to_vec()).map_err(|error| error.to_string())
         };
         assert_eq!(asked(6193), Ok(b"stjohns".to_vec()));
-        assert_eq!(asked(6195), Err("refused: NO-USER".into()));
-        assert_eq!(asked(6199), Err("refused: XBUSY".into()));
-        assert_eq!(asked(0), Err("not ports: 0 and 23".into()));
+        assert_eq!(asked(6195), Err("127.0.0.1:113 does not tell: NO-USER".into()));
+        assert_eq!(asked(6199), Err("127.0.0.1:113 does not tell: XBUSY".into()));
+        let malformed = "the answer of 127.0.0.1:113 is malformed: not ports: 0 and 23";
+        assert_eq!(asked(0), Err(malformed.into()));
         port.stop_listening().ignore();
         reactor.advance(Duration::from_secs(1));
         reactor.check_leaks();
@@ -279,18 +280,24 @@ mod tests {
     #[test]
     fn a_client_refuses_what_is_no_answer_to_its_question() {
         let reactor = TestReactor::new();
+        reactor.world().set_name("localhost", ["127.0.0.1".parse().unwrap()]);
         let long: &str = Box::leak("1".repeat(1001).into_boxed_str());
         for (says, expected) in [
-            ("1,2:USERID:UNIX:a\r\n", "answered for 1,2, which was not asked"),
-            ("x\r\n", "not a pair of ports"),
-            ("6193,23:ERROR:NO", "refused: UNKNOWN-ERROR"),
-            ("", "refused: UNKNOWN-ERROR"),
-            (long, "the answer is longer than 1000 bytes"),
+            ("1,2:USERID:UNIX:a\r\n", "localhost:113 answered for 1,2, which was not asked"),
+            (
+                "6193,24:USERID:UNIX:a\r\n",
+                "localhost:113 answered for 6193,24, which was not asked",
+            ),
+            ("x\r\n", "the answer of localhost:113 is malformed: not a pair of ports"),
+            ("6193,23:ERROR:NO", "localhost:113 does not tell: UNKNOWN-ERROR"),
+            ("", "localhost:113 does not tell: UNKNOWN-ERROR"),
+            (long, "the answer of localhost:113 is longer than 1000 bytes"),
         ] {
-            let port = reactor.listen_tcp("127.0.0.1:0", move || Says(says)).unwrap();
+            let port = reactor.listen_tcp("127.0.0.1:113", move || Says(says)).unwrap();
             let ports = Ports { on_server: 6193, on_client: 23 };
-            let error = reactor.result_of(ask(&reactor, port.local_addr(), ports)).unwrap_err();
+            let error = reactor.result_of(ask(&reactor, "localhost:113", ports)).unwrap_err();
             assert_eq!(error.to_string(), expected, "{says}");
+            reactor.result_of(port.stop_listening()).unwrap();
         }
     }
 
@@ -318,6 +325,8 @@ mod tests {
             marline_core::Addr::Named("b".into()),
         );
         let error = reactor.result_of(ask_about(gone.transport())).unwrap_err();
-        assert!(matches!(error, IdentError::NoAddress));
+        assert!(matches!(error.cause, IdentCause::NoAddress));
+        let expected = "the connection to b is no TCP connection that stands";
+        assert_eq!(error.to_string(), expected);
     }
 }

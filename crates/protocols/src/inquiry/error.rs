@@ -5,12 +5,21 @@ use std::fmt;
 use std::time::Duration;
 
 use marline_core::deferred::Interrupt;
-use marline_core::{CloseReason, ConnectError};
+use marline_core::{CloseReason, ConnectError, Destination};
+
+/// There is no answer from somewhere.
+#[derive(Clone, Debug)]
+pub struct InquiryError {
+    /// Who was asked, as it was given, not what it resolved to.
+    pub destination: String,
+    /// Why there is no answer.
+    pub cause: InquiryCause,
+}
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum InquiryError {
+pub enum InquiryCause {
     /// There was no connection.
     Connect(ConnectError),
     /// The connection ended before the answer was whole; `Done` if the peer closed it properly.
@@ -29,20 +38,28 @@ pub enum InquiryError {
     Interrupted(Interrupt),
 }
 
-impl fmt::Display for InquiryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => error.fmt(f),
-            Self::Lost(reason) => write!(f, "the answer is not whole: {reason}"),
-            Self::TooLong { limit } => write!(f, "the answer is longer than {limit} bytes"),
-            Self::TimedOut { patience } => write!(f, "no answer within {patience:?}"),
-            Self::Interrupted(interrupt) => interrupt.fmt(f),
-        }
+impl InquiryError {
+    pub(crate) fn new(destination: &Destination, cause: InquiryCause) -> Self {
+        Self { destination: destination.to_string(), cause }
     }
 }
 
-impl Error for InquiryError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
+impl InquiryCause {
+    /// Writes for people that there is no answer from `whom`, and why.
+    pub(crate) fn tell(&self, whom: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // It names the destination.
+            Self::Connect(error) => write!(f, "{error}"),
+            Self::Lost(reason) => write!(f, "the answer of {whom} is not whole: {reason}"),
+            Self::TooLong { limit } => {
+                write!(f, "the answer of {whom} is longer than {limit} bytes")
+            }
+            Self::TimedOut { patience } => write!(f, "no answer from {whom} within {patience:?}"),
+            Self::Interrupted(interrupt) => write!(f, "no answer from {whom}: {interrupt}"),
+        }
+    }
+
+    pub(crate) fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect(error) => Some(error),
             Self::Interrupted(interrupt) => Some(interrupt),
@@ -51,8 +68,20 @@ impl Error for InquiryError {
     }
 }
 
+impl fmt::Display for InquiryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.tell(&self.destination, f)
+    }
+}
+
+impl Error for InquiryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
 impl From<Interrupt> for InquiryError {
     fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
+        Self { destination: "its destination".into(), cause: InquiryCause::Interrupted(interrupt) }
     }
 }

@@ -5,6 +5,6 @@ mod error;
 mod printable;
 mod stream;
 
-pub use error::InquiryError;
+pub use error::{InquiryCause, InquiryError};
 pub use printable::printable;
 pub use stream::Inquiry;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use marline_core::datagram::DatagramError;
 use marline_core::deferred::Interrupt;
 use marline_core::{CloseReason, ConnectError, Destination};
 
@@ -20,9 +21,11 @@ pub struct InquiryError {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum InquiryCause {
-    /// There was no connection.
+    /// There was no connection, or for datagrams no way there: nobody listens, the name is unknown, no socket could be had.
     Connect(ConnectError),
-    /// The connection ended before the answer was whole; `Done` if the peer closed it properly.
+    /// The question could not be sent in a datagram.
+    Send(DatagramError),
+    /// The connection, or the socket for datagrams, ended before the answer was whole; `Done` if the peer closed it properly.
     Lost(CloseReason),
     /// The answer is longer than `limit`.
     TooLong {
@@ -50,6 +53,11 @@ impl InquiryCause {
         match self {
             // It names the destination.
             Self::Connect(error) => write!(f, "{error}"),
+            // As it names the address.
+            Self::Send(DatagramError::InvalidAddress { why, .. }) => {
+                write!(f, "cannot ask {whom}: {why}")
+            }
+            Self::Send(error) => write!(f, "cannot ask {whom}: {error}"),
             Self::Lost(reason) => write!(f, "the answer of {whom} is not whole: {reason}"),
             Self::TooLong { limit } => {
                 write!(f, "the answer of {whom} is longer than {limit} bytes")
@@ -62,6 +70,7 @@ impl InquiryCause {
     pub(crate) fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect(error) => Some(error),
+            Self::Send(error) => Some(error),
             Self::Interrupted(interrupt) => Some(interrupt),
             _ => None,
         }

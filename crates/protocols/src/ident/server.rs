@@ -129,9 +129,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::net::IpAddr;
     use std::rc::Rc;
 
     use marline_core::deferred::Resolver;
+    use marline_core::driver::ConnectOptions;
+    use marline_core::sim::World;
     use marline_core::testing::Step::{Aborted, C, Closed, End, S, Silence, Wait};
     use marline_core::testing::{Conversation, MemoryTransport, TestReactor, talk};
     use marline_core::{Protocol, Transport};
@@ -231,8 +234,9 @@ mod tests {
     #[test]
     fn a_minute_in_which_nothing_comes_about_resets_the_connection() {
         talk(host(), &[C("61"), Wait(59), Silence, Wait(1), Aborted]);
-        let steps = [Wait(50), C("6195,1\r\n"), S("6195,1:"), Wait(59), Silence, Wait(1), Aborted];
-        talk(host(), &steps);
+        // Silence alone would not tell whether it still stands.
+        let (asks, told) = (C("6195,1\r\n"), S("6195,1:"));
+        talk(host(), &[Wait(59), asks, told, Wait(59), asks, told, Wait(60), Aborted]);
         let lookup = Host::default();
         let waiting = Rc::clone(&lookup.waiting);
         talk(server(lookup), &[C("7,7\r\n"), Wait(61), Aborted]);
@@ -288,6 +292,10 @@ mod tests {
                 "6193,24:USERID:UNIX:a\r\n",
                 "localhost:113 answered for 6193,24, which was not asked",
             ),
+            (
+                "6195,23:USERID:UNIX:a\r\n",
+                "localhost:113 answered for 6195,23, which was not asked",
+            ),
             ("x\r\n", "the answer of localhost:113 is malformed: not a pair of ports"),
             ("6193,23:ERROR:NO", "localhost:113 does not tell: UNKNOWN-ERROR"),
             ("", "localhost:113 does not tell: UNKNOWN-ERROR"),
@@ -328,5 +336,26 @@ mod tests {
         assert!(matches!(error.cause, IdentCause::NoAddress));
         let expected = "the connection to b is no TCP connection that stands";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_connection_is_asked_about_from_its_own_address() {
+        let world = World::new(1);
+        let addrs = ["10.0.0.1", "10.0.0.2"].map(|addr| addr.parse().unwrap());
+        let reactor = TestReactor::on(&world, &world.host("both", addrs));
+        let lookup = Host::default();
+        let asked = Rc::clone(&lookup.asked);
+        let _ident = reactor.listen_tcp("0.0.0.0:113", move || server(lookup.clone())).unwrap();
+        let _other = reactor.listen_tcp("0.0.0.0:6193", || Says("")).unwrap();
+        for (here, there) in [("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1")] {
+            for here in [here, there] {
+                let bind = Some((here.parse::<IpAddr>().unwrap(), 0).into());
+                let options = ConnectOptions { bind, ..Default::default() };
+                let connecting = reactor.connect_tcp_with((there, 6193), Says(""), options);
+                let made = reactor.result_of(connecting).unwrap();
+                reactor.result_of(ask_about(made.transport())).unwrap();
+                assert_eq!(asked.borrow().last().unwrap().client.ip().to_string(), here);
+            }
+        }
     }
 }

@@ -327,6 +327,15 @@ mod tests {
     }
 
     #[test]
+    fn both_families_can_be_asked() {
+        let reactor = TestReactor::new();
+        for addr in ["127.0.0.1:700", "[::1]:700"] {
+            let _socket = reactor.listen_udp(addr, says(1, &["here"])).unwrap();
+            assert_eq!(answer(&reactor, question().ask(&reactor, addr)), "here");
+        }
+    }
+
+    #[test]
     fn silence_is_asked_again_after_each_wait_and_given_up_after_the_last() {
         let reactor = TestReactor::new();
         let server = says(usize::MAX, &[]);

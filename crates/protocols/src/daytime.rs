@@ -32,7 +32,8 @@ impl DatagramProtocol for Daytime {
     }
 }
 
-/// Asks a server for date and time: its own words, of which only what is [`printable`] is kept. The standard port is 13.
+/// Asks a server for date and time: its own words, at most 1,024 bytes within 30 seconds, of which only what is [`printable`] is kept. The
+/// standard port is 13.
 #[track_caller]
 pub fn ask(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String, InquiryError> {
     let inquiry = Inquiry::new([]).limit(1024);

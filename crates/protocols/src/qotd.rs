@@ -68,7 +68,8 @@ impl DatagramProtocol for Quote {
     }
 }
 
-/// Asks a server for its quote, of which only what is [`printable`] is kept. The standard port is 17.
+/// Asks a server for its quote: at most 4,096 bytes within 30 seconds, of which only what is [`printable`] is kept; lines end with LF. The
+/// standard port is 17.
 #[track_caller]
 pub fn ask(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String, InquiryError> {
     Inquiry::new([]).limit(8 * LIMIT).ask(reactor, to).map(|answer| printable(&answer))

@@ -34,7 +34,7 @@ impl DatagramProtocol for TimeServer {
 }
 
 /// Asks a server for the time. It is told in whole seconds; which of the moments that share the number is meant, [`moment`] says by the
-/// reactor's wall clock. The standard port is 37.
+/// reactor's wall clock. The answer has 30 seconds. The standard port is 37.
 #[track_caller]
 pub fn ask(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<SystemTime, InquiryError> {
     let clock = reactor.clone();

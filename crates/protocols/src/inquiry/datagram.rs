@@ -74,7 +74,7 @@ impl DatagramInquiry {
         self
     }
 
-    /// Sends the question, and gives the first answer. A refusal ends the waiting at once.
+    /// Sends the question, and gives the first answer, or an error that names `to`: at once if nothing can be sent. A refusal ends the waiting.
     ///
     /// Of a name's addresses the first is asked, and the next one where that refuses or there is no way to it; each has all its waits. The
     /// look-up of the name has as long as the system gives it. Cancelling gives up, and closes the socket.

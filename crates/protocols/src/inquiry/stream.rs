@@ -85,8 +85,8 @@ impl Inquiry {
         self
     }
 
-    /// Connects, asks, and gives the answer, at the earliest in the next turn. Cancelling gives up, and so does running out of patience; the
-    /// connection, if there is one, is then reset.
+    /// Connects, asks, and gives the answer, at the earliest in the next turn, or an error that names `to`. Cancelling gives up, and so does
+    /// running out of patience; the connection, if there is one, is then reset.
     #[track_caller]
     pub fn ask(
         self,

@@ -5,7 +5,7 @@ mod addresses;
 mod batches;
 mod ending;
 mod groups;
-mod kit;
+pub(crate) mod kit;
 mod private_network;
 mod refusals;
 mod unix;

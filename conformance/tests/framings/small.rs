@@ -5,18 +5,21 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use marline_conformance::on_every_driver;
-use marline_core::deferred::{Deferred, Fault};
+use marline_core::deferred::Deferred;
 use marline_core::{Reactor, Transport};
 use marline_protocols::chargen::Chargen;
 use marline_protocols::daytime::{self, Daytime};
 use marline_protocols::discard::Discard;
 use marline_protocols::echo::Echo;
 use marline_protocols::finger::{self, Directory, Query};
-use marline_protocols::ident::{self, Identity, Lookup, Ports, Question, Refusal};
+use marline_protocols::ident::{self, IdentCause, Identity, Lookup, Ports, Question, Refusal};
+use marline_protocols::inquiry::{DatagramInquiry, InquiryCause};
 use marline_protocols::qotd::{self, Quote};
 use marline_protocols::time::{self, TimeServer};
 
-use crate::streams::kit::{Outcome, Probe, assert_same, idle, pattern, started, turn_until};
+use super::peer::wait;
+use crate::datagrams::kit::{Ear, ear};
+use crate::streams::kit::{Probe, assert_same, idle, pattern, started, turn_until};
 
 on_every_driver!(echo_sends_everything_back_and_closes_after_the_peer, |ground| {
     let reactor = started(ground);
@@ -93,9 +96,68 @@ on_every_driver!(echo_of_a_peer_that_does_not_read_waits_in_bounded_memory, |gro
     assert_same(&tape.bytes(), &pattern(20_000_000));
 });
 
+on_every_driver!(an_echo_in_datagrams_sends_back_what_comes_and_discard_does_not, |ground| {
+    let reactor = started(ground);
+    let echo = reactor.listen_udp("127.0.0.1:0", Echo).unwrap();
+    let discard = reactor.listen_udp("127.0.0.1:0", Discard).unwrap();
+    for length in [0, 1, 1_472, 65_507] {
+        let told = DatagramInquiry::new(pattern(length)).ask(&reactor, echo.local_addr());
+        assert_same(&wait(&reactor, told).unwrap(), &pattern(length));
+    }
+    let waits = [Duration::from_millis(20); 3];
+    let asked = DatagramInquiry::new("anybody?").waits(waits).ask(&reactor, discard.local_addr());
+    let silence = wait(&reactor, asked).unwrap_err();
+    assert!(matches!(silence.cause, InquiryCause::TimedOut { .. }), "{silence}");
+});
+
+on_every_driver!(a_chargen_in_datagrams_answers_each_with_up_to_512_bytes, |ground| {
+    let reactor = started(ground);
+    let chargen = reactor.listen_udp("127.0.0.1:0", Chargen).unwrap();
+    let mut lengths = Vec::new();
+    for _ in 0..100 {
+        let told = DatagramInquiry::new([]).ask(&reactor, chargen.local_addr());
+        let text = wait(&reactor, told).unwrap();
+        assert!(text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\r' | b'\n')), "{text:?}");
+        lengths.push(text.len());
+    }
+    lengths.sort_unstable();
+    lengths.dedup();
+    assert!(lengths.len() > 50 && lengths.iter().all(|length| *length <= 512), "{lengths:?}");
+});
+
+on_every_driver!(services_do_not_answer_the_number_of_their_own_port, |ground| {
+    let reactor = started(ground);
+    let quote = Quote::new("Silence is golden.").unwrap();
+    let services = [
+        reactor.listen_udp("127.0.0.1:0", Echo).unwrap(),
+        reactor.listen_udp("127.0.0.1:0", Daytime).unwrap(),
+        reactor.listen_udp("127.0.0.1:0", quote).unwrap(),
+        reactor.listen_udp("127.0.0.1:0", Chargen).unwrap(),
+        reactor.listen_udp("127.0.0.1:0", TimeServer).unwrap(),
+    ];
+    let mut twins = 0;
+    for service in services {
+        let (twin, other) = (Ear::new(), Ear::new());
+        let (heard, other_heard) = (twin.tape(), other.tape());
+        // Another address of this host's. A client of another check may have the number there: then this service is not checked.
+        let port = service.local_addr().port();
+        let Ok(twin) = reactor.listen_udp(("127.0.0.2", port), twin) else { continue };
+        twins += 1;
+        let other = reactor.listen_udp("127.0.0.1:0", other).unwrap();
+        twin.send_to(b"one", service.local_addr()).unwrap();
+        twin.send_to(b"two", service.local_addr()).unwrap();
+        other.send_to(b"three", service.local_addr()).unwrap();
+        turn_until(&reactor, "the answer", || other_heard.count() == 1);
+        idle(&reactor);
+        assert_eq!(heard.count(), 0);
+    }
+    assert!(twins > 0, "nothing was checked");
+});
+
 on_every_driver!(time_daytime_and_quote_are_told_to_their_clients, |ground| {
     let reactor = started(ground);
     let quote = Quote::new("Brevity is the soul of wit.").unwrap();
+    let datagram_quote = quote.clone();
     let times = reactor.listen_tcp("127.0.0.1:0", || TimeServer).unwrap();
     let daytimes = reactor.listen_tcp("127.0.0.1:0", || Daytime).unwrap();
     let quotes = reactor.listen_tcp("127.0.0.1:0", move || quote.clone()).unwrap();
@@ -103,6 +165,24 @@ on_every_driver!(time_daytime_and_quote_are_told_to_their_clients, |ground| {
     let before = reactor.wall_clock();
     let told = wait(&reactor, time::ask(&reactor, times.local_addr())).unwrap();
     let text = wait(&reactor, daytime::ask(&reactor, daytimes.local_addr())).unwrap();
+    assert_present(&reactor, before, told, &text);
+    let told = wait(&reactor, qotd::ask(&reactor, quotes.local_addr())).unwrap();
+    assert_eq!(told, "Brevity is the soul of wit.\n");
+
+    let times = reactor.listen_udp("127.0.0.1:0", TimeServer).unwrap();
+    let daytimes = reactor.listen_udp("[::1]:0", Daytime).unwrap();
+    let quotes = reactor.listen_udp("127.0.0.1:0", datagram_quote).unwrap();
+    let before = reactor.wall_clock();
+    let told = wait(&reactor, time::ask_udp(&reactor, times.local_addr())).unwrap();
+    let text = wait(&reactor, daytime::ask_udp(&reactor, daytimes.local_addr())).unwrap();
+    assert_present(&reactor, before, told, &text);
+    let told = wait(&reactor, qotd::ask_udp(&reactor, quotes.local_addr())).unwrap();
+    assert_eq!(told, "Brevity is the soul of wit.\n");
+});
+
+/// Checks that a time and a date lie between that moment and now.
+#[track_caller]
+fn assert_present(reactor: &Reactor, before: SystemTime, told: SystemTime, text: &str) {
     let after = reactor.wall_clock();
     let second = Duration::from_secs(1);
     assert!(before - second < told && told <= after, "{before:?} {told:?} {after:?}");
@@ -110,9 +190,16 @@ on_every_driver!(time_daytime_and_quote_are_told_to_their_clients, |ground| {
     let mut possible = (whole(before).as_secs()..=whole(after).as_secs())
         .map(|secs| daytime::text(SystemTime::UNIX_EPOCH + Duration::from_secs(secs)));
     assert!(possible.any(|moment| moment == text), "{text}");
+}
 
-    let told = wait(&reactor, qotd::ask(&reactor, quotes.local_addr())).unwrap();
-    assert_eq!(told, "Brevity is the soul of wit.\n");
+on_every_driver!(nobody_there_is_told_to_who_asks_in_datagrams, |ground| {
+    let reactor = started(ground);
+    let (gone, _) = ear(&reactor, Ear::new());
+    let stopped = gone.stop_listening();
+    wait(&reactor, stopped).unwrap();
+    let refused = wait(&reactor, time::ask_udp(&reactor, gone.local_addr())).unwrap_err();
+    let expected = format!("cannot connect to {}: connection refused", gone.local_addr());
+    assert_eq!(refused.to_string(), expected);
 });
 
 struct Host;
@@ -144,13 +231,6 @@ on_every_driver!(finger_and_ident_answer_their_clients, |ground| {
         wait(&reactor, ident::ask(&reactor, idents.local_addr(), ports))
     };
     assert_eq!(asked(6193).unwrap().user(), b"stjohns");
-    assert_eq!(asked(6195).unwrap_err().to_string(), "refused: HIDDEN-USER");
+    let refused = asked(6195).unwrap_err();
+    assert!(matches!(refused.cause, IdentCause::Refused(Refusal::HiddenUser)), "{refused}");
 });
-
-/// Turns until a Deferred has its result.
-#[track_caller]
-fn wait<T: 'static, E: Fault>(reactor: &Reactor, deferred: Deferred<T, E>) -> Result<T, E> {
-    let outcome = Outcome::of(deferred);
-    turn_until(reactor, "the answer", || outcome.is_there());
-    outcome.take()
-}

@@ -3,21 +3,21 @@
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use marline_conformance::{Ground, skipped};
-use marline_core::deferred::{Deferred, Fault};
+use marline_core::deferred::Deferred;
 use marline_core::{Factory, Port, Reactor};
 use marline_protocols::finger::{self, Directory, Query};
 use marline_protocols::frame::{FrameFormat, FrameLink, FrameProtocol, FrameReceiver};
-use marline_protocols::ident::{self, Identity, Lookup, Ports, Question, Refusal};
+use marline_protocols::ident::{self, IdentCause, Identity, Lookup, Ports, Question, Refusal};
 use marline_protocols::length_prefix::LengthPrefix;
 use marline_protocols::netstring::Netstring;
 
-use crate::streams::kit::{Outcome, started, turn_until};
+use super::peer::{Peer, wait};
+use crate::streams::kit::{started, turn_until};
 
-const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/twisted_framings.py");
+const SCRIPT: &str = "twisted_framings.py";
 const KERNEL: Ground = Ground { driver: "epoll" };
 /// How the script says that there is no Twisted.
 const NO_TWISTED: i32 = 75;
@@ -64,7 +64,9 @@ fn twisted_clients_talk_to_our_servers() {
         listen(&reactor, || ident::server(Host)),
     ];
     let numbers = ports.each_ref().map(|port| port.local_addr().port().to_string());
-    let Some(mut peer) = twisted(&[&["call".into()], &numbers[..]].concat()) else { return };
+    let Some(mut peer) = Peer::start(SCRIPT, &[&["call".into()], &numbers[..]].concat()) else {
+        return;
+    };
     let mut status = None;
     turn_until(&reactor, "the end of the script", || {
         status = peer.0.try_wait().unwrap();
@@ -78,7 +80,7 @@ fn twisted_clients_talk_to_our_servers() {
 
 #[test]
 fn our_clients_talk_to_twisted_servers() {
-    let Some(mut peer) = twisted(&["serve".into()]) else { return };
+    let Some(mut peer) = Peer::start(SCRIPT, &["serve".into()]) else { return };
     let mut line = String::new();
     BufReader::new(peer.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     if line.is_empty() && peer.0.wait().unwrap().code() == Some(NO_TWISTED) {
@@ -103,7 +105,8 @@ fn our_clients_talk_to_twisted_servers() {
     };
     let identity = asked(6193).unwrap();
     assert_eq!((identity.system(), identity.user()), ("UNIX", &b"stjohns"[..]));
-    assert_eq!(asked(6195).unwrap_err().to_string(), "refused: HIDDEN-USER");
+    let refused = asked(6195).unwrap_err();
+    assert!(matches!(refused.cause, IdentCause::Refused(Refusal::HiddenUser)), "{refused}");
 }
 
 /// Sends frames one by one, each when the one before has come back.
@@ -146,36 +149,4 @@ fn frames_come_back<F: FrameFormat>(reactor: &Reactor, port: u16, format: F) {
 
 fn listen(reactor: &Reactor, factory: impl Factory) -> Port {
     reactor.listen_tcp("127.0.0.1:0", factory).unwrap()
-}
-
-/// Turns until a Deferred has its result.
-#[track_caller]
-fn wait<T: 'static, E: Fault>(reactor: &Reactor, deferred: Deferred<T, E>) -> Result<T, E> {
-    let outcome = Outcome::of(deferred);
-    turn_until(reactor, "the answer", || outcome.is_there());
-    outcome.take()
-}
-
-/// The script while it runs; it is ended with the test, also with one that fails.
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts the script, unless there is no Python.
-fn twisted(arguments: &[String]) -> Option<Peer> {
-    let mut command = Command::new("python3");
-    command.arg("-B").arg(PEER).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-    match command.spawn() {
-        Ok(child) => Some(Peer(child)),
-        Err(error) => {
-            skipped(&format!("there is no python3: {error}"));
-            None
-        }
-    }
 }

@@ -39,6 +39,14 @@ impl Destination {
             _ => None,
         }
     }
+
+    /// The host's name and the port, if it is a name and not an address.
+    pub fn name(&self) -> Option<(&str, u16)> {
+        match &self.0 {
+            Kind::Name(name, port) => Some((name, *port)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Destination {
@@ -132,6 +140,9 @@ mod tests {
             Destination::from("example.org:80").kind(),
             &Kind::Name("example.org".into(), 80)
         );
+        assert_eq!(Destination::from("example.org:80").name(), Some(("example.org", 80)));
+        assert_eq!(Destination::from("127.0.0.1:80").name(), None);
+        assert_eq!(Destination::from("example.org").name(), None);
         assert_eq!(Destination::from(("::1", 7)).to_string(), "[::1]:7");
     }
 

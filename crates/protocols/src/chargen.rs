@@ -1,13 +1,18 @@
-//! Character generator (RFC 864): text without end, as fast as the peer takes it.
+//! Character generator (RFC 864): text without end, as fast as the peer takes it; over UDP, a piece of it for each datagram.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use marline_core::datagram::{DatagramProtocol, DatagramTransport};
 use marline_core::flow::Producer;
-use marline_core::{Protocol, Transport};
+use marline_core::{Addr, Protocol, Transport};
+
+use crate::reply::reply;
 
 /// Sends lines of 72 printing characters, each beginning one character further on in the ring of 95, until the peer ends its stream; throws
 /// away what it receives.
+///
+/// Over UDP every datagram, whatever is in it, is answered with a random number of these bytes, 0 to 512, but [not everybody's](crate#over-udp).
 ///
 /// The next 54 lines (3,996 bytes) are made when those before have left, so that a peer that does not read costs no more than these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +36,21 @@ impl Protocol for Chargen {
     }
 }
 
+impl DatagramProtocol for Chargen {
+    fn datagram_received(&mut self, transport: &DatagramTransport, _data: &[u8], from: &Addr) {
+        let reactor = transport.reactor();
+        let (length, first) = reactor.rng(|rng| (rng.below(MOST + 1), rng.below(PRINTING as u64)));
+        let mut text = Vec::with_capacity(MOST as usize + WIDTH);
+        let mut at = first as usize;
+        while text.len() < length as usize {
+            text.extend_from_slice(&RING[at..at + WIDTH]);
+            text.extend_from_slice(b"\r\n");
+            at = (at + 1) % PRINTING;
+        }
+        reply(transport, &text[..length as usize], from);
+    }
+}
+
 /// The generator of one connection.
 struct Lines {
     to: Transport,
@@ -50,6 +70,8 @@ impl Producer for Lines {
     fn stop_producing(&self) {}
 }
 
+/// Bytes of a datagram at most (RFC 864).
+const MOST: u64 = 512;
 /// Printing characters that ASCII has, space among them.
 const PRINTING: usize = 95;
 /// Characters of a line.
@@ -76,6 +98,7 @@ mod tests {
     use marline_core::testing::TestReactor;
 
     use super::*;
+    use crate::inquiry::DatagramInquiry;
 
     /// Reads so many bytes, and no more.
     struct Reads {
@@ -123,6 +146,30 @@ mod tests {
     }
 
     #[test]
+    fn a_datagram_is_answered_with_up_to_512_bytes_of_the_same_lines() {
+        let reactor = TestReactor::new();
+        let _service = reactor.listen_udp("127.0.0.1:19", Chargen).unwrap();
+        let mut round: Vec<u8> = Vec::new();
+        for line in (0..PRINTING + 7).map(|number| number % PRINTING) {
+            round.extend((0..72).map(|n| b' ' + ((n + line) % 95) as u8).chain(*b"\r\n"));
+        }
+        let (mut lengths, mut beginnings) = (vec![0; 513], vec![0; 256]);
+        for question in 0..10_000 {
+            let asked = DatagramInquiry::new(question.to_string()).ask(&reactor, "127.0.0.1:19");
+            let text = reactor.result_of(asked).unwrap();
+            lengths[text.len()] += 1;
+            let Some(first) = text.first() else { continue };
+            beginnings[usize::from(*first)] += 1;
+            let at = 74 * usize::from(first - b' ');
+            assert!(text == round[at..at + text.len()], "{text:?}");
+        }
+        // Each length is expected 19 times, each of the 95 beginnings a hundred times.
+        assert!(lengths.iter().all(|times| (1..60).contains(times)), "{lengths:?}");
+        let begins = |byte: u8| beginnings[usize::from(byte)] > 20;
+        assert!((0..=255).all(|byte| begins(byte) == (b' '..=b'~').contains(&byte)));
+    }
+
+    #[test]
     fn a_peer_that_does_not_read_costs_one_batch() {
         let reactor = TestReactor::new();
         let (client, server) = reactor.connect_pair(Reads::bytes(0), Chargen);
@@ -153,7 +200,9 @@ mod tests {
                     })
                     .unwrap();
             }
-            reactor.turn_until(|| server.try_with(|_, _| ()).is_err());
+            let ended = || server.try_with(|_, _| ()).is_err();
+            reactor.turn_until(|| ended() || got.borrow().len() > 1_000_000);
+            assert!(ended(), "it goes on");
             reactor.advance(Duration::from_secs(5));
             assert!(reset || got.borrow().ends_with(b"\r\n"), "the last line was cut");
             assert!(client.try_with(|_, _| ()).is_err());

@@ -2,21 +2,23 @@
 
 use std::time::SystemTime;
 
+use marline_core::datagram::{DatagramProtocol, DatagramTransport};
 use marline_core::deferred::Deferred;
-use marline_core::{Destination, Protocol, Reactor, Transport};
+use marline_core::{Addr, Destination, Protocol, Reactor, Transport};
 
-use crate::inquiry::{Inquiry, InquiryError, printable};
+use crate::inquiry::{DatagramInquiry, Inquiry, InquiryError, printable};
+use crate::reply::reply;
 use crate::time::since_1970;
 
-/// Tells date and time by the reactor's wall clock, as [`text`] writes them, and closes.
+/// Tells date and time by the reactor's wall clock, as [`text`] writes them, and closes. Over UDP every datagram is answered with them, but
+/// [not everybody's](crate#over-udp).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Daytime;
 
 impl Protocol for Daytime {
     fn connection_made(&mut self, transport: &Transport) {
         if let Some(reactor) = transport.reactor() {
-            transport.write(text(reactor.wall_clock()).as_bytes());
-            transport.write(b"\r\n");
+            transport.write(line(&reactor).as_bytes());
         }
         transport.lose_connection();
     }
@@ -24,11 +26,24 @@ impl Protocol for Daytime {
     fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
 }
 
-/// Asks a server for date and time: its own words, of which only what is [`printable`] is kept. The standard port is 13.
+impl DatagramProtocol for Daytime {
+    fn datagram_received(&mut self, transport: &DatagramTransport, _data: &[u8], from: &Addr) {
+        reply(transport, line(&transport.reactor()).as_bytes(), from);
+    }
+}
+
+/// Asks a server for date and time: its own words, at most 1,024 bytes within 30 seconds, of which only what is [`printable`] is kept. The
+/// standard port is 13.
 #[track_caller]
 pub fn ask(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String, InquiryError> {
     let inquiry = Inquiry::new([]).limit(1024);
-    inquiry.ask(reactor, to).map(|answer| printable(&answer).trim_end().into())
+    inquiry.ask(reactor, to).map(|answer| words(&answer))
+}
+
+/// Asks over UDP, as [`ask`] does over TCP: three times within seven seconds, as a [`DatagramInquiry`] does.
+#[track_caller]
+pub fn ask_udp(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String, InquiryError> {
+    DatagramInquiry::new([]).ask(reactor, to).map(|answer| words(&answer))
 }
 
 /// A moment in the first of the two forms that RFC 867 names, in UTC: `Monday, February 22, 1982 17:37:43-UTC`.
@@ -42,6 +57,14 @@ pub fn text(moment: SystemTime) -> String {
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let month = MONTHS[month];
     format!("{weekday}, {month} {day_of_month}, {year} {hour:02}:{minute:02}:{second:02}-UTC")
+}
+
+fn line(reactor: &Reactor) -> String {
+    text(reactor.wall_clock()) + "\r\n"
+}
+
+fn words(answer: &[u8]) -> String {
+    printable(answer).trim_end().into()
 }
 
 /// Year, month from 0, and day of the month from 1 of a day counted from 1 January 1970, in the Gregorian calendar.
@@ -135,7 +158,12 @@ mod tests {
         let reactor = TestReactor::new();
         reactor.host().set_wall_clock(SystemTime::UNIX_EPOCH + Duration::from_secs(383_247_463));
         let port = reactor.listen_tcp("127.0.0.1:0", || Daytime).unwrap();
-        let told = reactor.result_of(ask(&reactor, port.local_addr())).unwrap();
-        assert_eq!(told, "Monday, February 22, 1982 17:37:43-UTC");
+        let expected = "Monday, February 22, 1982 17:37:43-UTC";
+        assert_eq!(reactor.result_of(ask(&reactor, port.local_addr())).unwrap(), expected);
+        let _service = reactor.listen_udp("127.0.0.1:13", Daytime).unwrap();
+        assert_eq!(reactor.result_of(ask_udp(&reactor, "127.0.0.1:13")).unwrap(), expected);
+        let asked = DatagramInquiry::new("what is in it does not matter");
+        let line = reactor.result_of(asked.ask(&reactor, "127.0.0.1:13")).unwrap();
+        assert_eq!(line, [expected.as_bytes(), b"\r\n"].concat());
     }
 }

@@ -1,11 +1,16 @@
-//! Echo (RFC 862): what comes goes back, until the peer ends its stream.
+//! Echo (RFC 862): what comes goes back; over TCP, until the peer ends its stream.
 
-use marline_core::{Protocol, Transport};
+use marline_core::datagram::{DatagramProtocol, DatagramTransport};
+use marline_core::{Addr, Protocol, Transport};
+
+use crate::reply::reply;
 
 /// Sends back what it receives, and closes when the peer has ended its stream and everything has left.
 ///
 /// A peer that does not read what it gets is read no more once 64 KiB wait for it, until all of that has left: it costs at most that and
 /// one more piece.
+///
+/// Over UDP each datagram is sent back to where it says it comes from: [not to everybody](crate#over-udp).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Echo;
 
@@ -23,15 +28,22 @@ impl Protocol for Echo {
     }
 }
 
+impl DatagramProtocol for Echo {
+    fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: &Addr) {
+        reply(transport, data, from);
+    }
+}
+
 /// As much may wait for a peer, in bytes: as much as arrives at once, so that a peer that reads is never paused for one piece.
 const HIGH_WATER: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use marline_core::testing::Step::{C, Closed, End, S};
-    use marline_core::testing::{Conversation, MemoryTransport, talk};
+    use marline_core::testing::{Conversation, MemoryTransport, TestReactor, talk};
 
     use super::*;
+    use crate::inquiry::DatagramInquiry;
 
     #[test]
     fn what_is_said_comes_back_until_the_peer_ends() {
@@ -43,6 +55,17 @@ mod tests {
             End,
             Closed,
         ]);
+    }
+
+    #[test]
+    fn a_datagram_of_any_length_comes_back() {
+        let reactor = TestReactor::new();
+        let _service = reactor.listen_udp("127.0.0.1:7", Echo).unwrap();
+        for length in [0, 1, 512, 65_507] {
+            let said = (0..length).map(|n: u32| (n ^ (n >> 8)) as u8).collect::<Vec<_>>();
+            let told = DatagramInquiry::new(said.clone()).ask(&reactor, "127.0.0.1:7");
+            assert!(reactor.result_of(told).unwrap() == said, "{length} bytes were changed");
+        }
     }
 
     #[test]

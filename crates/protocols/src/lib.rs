@@ -35,18 +35,29 @@
 //!
 //! One module each, named as in the list of well-known ports: a file where a page is enough, a folder where there is a message to read.
 //!
-//! | module | port | RFC | server | client |
+//! | module | port | RFC | server | client over TCP, over UDP |
 //! |---|---|---|---|---|
 //! | [`echo`] | 7 | 862 | [`Echo`](echo::Echo) | |
 //! | [`discard`] | 9 | 863 | [`Discard`](discard::Discard) | |
-//! | [`daytime`] | 13 | 867 | [`Daytime`](daytime::Daytime) | [`ask`](daytime::ask) |
-//! | [`qotd`] | 17 | 865 | [`Quote`](qotd::Quote) | [`ask`](qotd::ask) |
+//! | [`daytime`] | 13 | 867 | [`Daytime`](daytime::Daytime) | [`ask`](daytime::ask), [`ask_udp`](daytime::ask_udp) |
+//! | [`qotd`] | 17 | 865 | [`Quote`](qotd::Quote) | [`ask`](qotd::ask), [`ask_udp`](qotd::ask_udp) |
 //! | [`chargen`] | 19 | 864 | [`Chargen`](chargen::Chargen) | |
-//! | [`time`] | 37 | 868 | [`TimeServer`](time::TimeServer) | [`ask`](time::ask) |
+//! | [`time`] | 37 | 868 | [`TimeServer`](time::TimeServer) | [`ask`](time::ask), [`ask_udp`](time::ask_udp) |
 //! | [`finger`] | 79 | 1288 | [`server`](finger::server) | [`ask`](finger::ask) |
 //! | [`ident`] | 113 | 1413 | [`server`](ident::server) | [`ask`](ident::ask), [`ask_about`](ident::ask_about) |
 //!
 //! Their clients are an [`inquiry`] each: one question, one answer.
+//!
+//! # Over UDP
+//!
+//! The first six serve connections and datagrams alike: `reactor.listen_tcp("127.0.0.1:7", || Echo)` and
+//! `reactor.listen_udp("127.0.0.1:7", Echo)`.
+//!
+//! Whoever sends a datagram may forge where it comes from, and is answered there. So these services are for networks whose hosts are
+//! known: on the open internet they let strangers send to others what they like (echo), or more than they send themselves (a
+//! quote or chargen's text of up to 512 bytes for an empty datagram). To keep two services from answering each other for ever, they do
+//! not answer what comes from one of the ports 0, 7, 13, 17, 19 and 37, nor from the number of their own port, whatever the
+//! host. Two of them at other ports can still be set upon each other.
 
 #![forbid(unsafe_code)]
 
@@ -66,4 +77,5 @@ pub mod line;
 pub mod netstring;
 pub mod policy;
 pub mod qotd;
+mod reply;
 pub mod time;

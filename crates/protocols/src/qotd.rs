@@ -4,20 +4,23 @@ use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
 
+use marline_core::datagram::{DatagramProtocol, DatagramTransport};
 use marline_core::deferred::Deferred;
-use marline_core::{Destination, Protocol, Reactor, Transport};
+use marline_core::{Addr, Destination, Protocol, Reactor, Transport};
 
-use crate::inquiry::{Inquiry, InquiryError, printable};
+use crate::inquiry::{DatagramInquiry, Inquiry, InquiryError, printable};
+use crate::reply::reply;
 
-/// Sends a quote, and closes. Cheap to clone: one for each connection, or one for all.
+/// Sends a quote, and closes; over UDP it answers every datagram with it, but [not everybody's](crate#over-udp). Cheap to clone.
 ///
 /// ```
 /// use marline_protocols::qotd::{Quote, QuoteError};
 ///
 /// # fn main() -> Result<(), QuoteError> {
 /// let quote = Quote::new("An apple a day keeps the doctor away.\n Don't eat it whole.")?;
+/// let datagrams = quote.clone(); // for reactor.listen_udp("127.0.0.1:17", datagrams)
 /// let factory = move || quote.clone(); // for reactor.listen_tcp("127.0.0.1:17", factory)
-/// # let _ = factory();
+/// # let _ = (datagrams, factory());
 /// # Ok(())
 /// # }
 /// ```
@@ -59,10 +62,23 @@ impl Protocol for Quote {
     fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
 }
 
-/// Asks a server for its quote, of which only what is [`printable`] is kept. The standard port is 17.
+impl DatagramProtocol for Quote {
+    fn datagram_received(&mut self, transport: &DatagramTransport, _data: &[u8], from: &Addr) {
+        reply(transport, self.0.as_bytes(), from);
+    }
+}
+
+/// Asks a server for its quote: at most 4,096 bytes within 30 seconds, of which only what is [`printable`] is kept; lines end with LF. The
+/// standard port is 17.
 #[track_caller]
 pub fn ask(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String, InquiryError> {
     Inquiry::new([]).limit(8 * LIMIT).ask(reactor, to).map(|answer| printable(&answer))
+}
+
+/// Asks over UDP, as [`ask`] does over TCP: three times within seven seconds, as a [`DatagramInquiry`] does.
+#[track_caller]
+pub fn ask_udp(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String, InquiryError> {
+    DatagramInquiry::new([]).ask(reactor, to).map(|answer| printable(&answer))
 }
 
 /// Why a text is no quote.
@@ -128,6 +144,10 @@ mod tests {
     fn a_client_gets_the_quote() {
         let reactor = TestReactor::new();
         let quote = Quote::new("one\ntwo").unwrap();
+        let _service = reactor.listen_udp("127.0.0.1:17", quote.clone()).unwrap();
+        assert_eq!(reactor.result_of(ask_udp(&reactor, "127.0.0.1:17")).unwrap(), "one\ntwo\n");
+        let asked = DatagramInquiry::new("which one?").ask(&reactor, "127.0.0.1:17");
+        assert_eq!(reactor.result_of(asked).unwrap(), b"one\r\ntwo\r\n");
         let port = reactor.listen_tcp("127.0.0.1:0", move || quote.clone()).unwrap();
         let told = reactor.result_of(ask(&reactor, port.local_addr())).unwrap();
         assert_eq!(told, "one\ntwo\n");

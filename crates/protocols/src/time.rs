@@ -2,12 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use marline_core::datagram::{DatagramProtocol, DatagramTransport};
 use marline_core::deferred::Deferred;
-use marline_core::{Destination, Protocol, Reactor, Transport};
+use marline_core::{Addr, Destination, Protocol, Reactor, Transport};
 
-use crate::inquiry::{Inquiry, InquiryError};
+use crate::inquiry::{DatagramInquiry, Inquiry, InquiryError};
+use crate::reply::reply;
 
-/// Tells the time by the reactor's wall clock, in four bytes, and closes.
+/// Tells the time by the reactor's wall clock, in four bytes, and closes. Over UDP every datagram is answered with them, but
+/// [not everybody's](crate#over-udp).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeServer;
 
@@ -23,15 +26,38 @@ impl Protocol for TimeServer {
     fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
 }
 
+impl DatagramProtocol for TimeServer {
+    fn datagram_received(&mut self, transport: &DatagramTransport, _data: &[u8], from: &Addr) {
+        let seconds = seconds(transport.reactor().wall_clock());
+        reply(transport, &seconds.to_be_bytes(), from);
+    }
+}
+
 /// Asks a server for the time. It is told in whole seconds; which of the moments that share the number is meant, [`moment`] says by the
-/// reactor's wall clock. The standard port is 37.
+/// reactor's wall clock. The answer has 30 seconds. The standard port is 37.
 #[track_caller]
 pub fn ask(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<SystemTime, InquiryError> {
     let clock = reactor.clone();
-    Inquiry::new([]).until_length(4).limit(4).ask(reactor, to).map(move |answer| {
-        let seconds = answer.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
-        moment(seconds, clock.wall_clock())
-    })
+    let inquiry = Inquiry::new([]).until_length(4).limit(4);
+    inquiry.ask(reactor, to).map(move |answer| read(&answer, &clock))
+}
+
+/// Asks over UDP, as [`ask`] does over TCP: three times within seven seconds, as a [`DatagramInquiry`] does. Datagrams that do not have
+/// four bytes are no answer.
+#[track_caller]
+pub fn ask_udp(
+    reactor: &Reactor,
+    to: impl Into<Destination>,
+) -> Deferred<SystemTime, InquiryError> {
+    let clock = reactor.clone();
+    let inquiry = DatagramInquiry::new([]).accept(|answer| answer.len() == 4);
+    inquiry.ask(reactor, to).map(move |answer| read(&answer, &clock))
+}
+
+/// The moment told by an answer of four bytes.
+fn read(answer: &[u8], clock: &Reactor) -> SystemTime {
+    let seconds = answer.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    moment(seconds, clock.wall_clock())
 }
 
 /// The number by which a moment is told: whole seconds since 1 January 1900, 00:00 UTC, modulo 2³².
@@ -76,6 +102,7 @@ mod tests {
     use marline_core::testing::{TestReactor, talk};
 
     use super::*;
+    use crate::inquiry::InquiryCause;
 
     fn at(since_1970: i64) -> SystemTime {
         let distance = Duration::from_secs(since_1970.unsigned_abs());
@@ -143,6 +170,9 @@ mod tests {
         let port = reactor.listen_tcp("127.0.0.1:0", || TimeServer).unwrap();
         let told = reactor.result_of(ask(&reactor, port.local_addr())).unwrap();
         assert_eq!(told, at(since_1970(reactor.wall_clock())));
+        let _service = reactor.listen_udp("127.0.0.1:37", TimeServer).unwrap();
+        let told = reactor.result_of(ask_udp(&reactor, "127.0.0.1:37")).unwrap();
+        assert_eq!(told, at(since_1970(reactor.wall_clock())));
 
         struct Short;
 
@@ -157,6 +187,23 @@ mod tests {
 
         let port = reactor.listen_tcp("127.0.0.1:0", || Short).unwrap();
         let refused = reactor.result_of(ask(&reactor, port.local_addr())).unwrap_err();
-        assert!(matches!(refused, InquiryError::Lost(_)), "{refused}");
+        assert!(matches!(refused.cause, InquiryCause::Lost(_)), "{refused}");
+    }
+
+    #[test]
+    fn a_datagram_that_has_not_four_bytes_is_not_the_time() {
+        struct Babbles;
+
+        impl DatagramProtocol for Babbles {
+            fn datagram_received(&mut self, here: &DatagramTransport, _: &[u8], from: &Addr) {
+                for answer in [&b"abc"[..], b"", b"abcde", &2_208_988_807_u32.to_be_bytes()] {
+                    here.send_to(answer, from).unwrap();
+                }
+            }
+        }
+
+        let reactor = TestReactor::new();
+        let _service = reactor.listen_udp("127.0.0.1:37", Babbles).unwrap();
+        assert_eq!(reactor.result_of(ask_udp(&reactor, "127.0.0.1:37")).unwrap(), at(7));
     }
 }

@@ -209,6 +209,7 @@ mod tests {
     #[test]
     fn a_peer_that_asks_nothing_is_reset_after_a_minute() {
         talk(rutgers(), &[C("pirm"), Wait(59), Silence, Wait(1), Aborted]);
+        talk(rutgers(), &[C("pirm"), Wait(59), C("ann\r\n"), S("Login: pirmann"), Closed]);
         talk(rutgers(), &[C("pirm"), End, Closed]);
     }
 

@@ -9,7 +9,7 @@ use marline_core::driver::ConnectOptions;
 use marline_core::{Destination, Reactor, Transport};
 
 use super::{Answer, AnswerError, Identity, Ports, Refusal};
-use crate::inquiry::{Inquiry, InquiryError};
+use crate::inquiry::{Inquiry, InquiryCause, InquiryError};
 
 /// Asks the ident server at `to` whom a connection between its host and this one belongs to. An answer is at most 1,000 bytes long (RFC
 /// 1413, notes on syntax) and comes within 30 seconds. The standard port is 113.
@@ -28,14 +28,15 @@ pub fn ask(
 /// Asks the host at the other end of `transport`, at the standard port, from the same address of this host, whom that connection
 /// belongs to.
 ///
-/// Fails with [`IdentError::NoAddress`] unless it is a TCP connection that stands.
+/// Fails with [`IdentCause::NoAddress`] unless it is a TCP connection that stands.
 #[track_caller]
 pub fn ask_about(transport: &Transport) -> Deferred<Identity, IdentError> {
     let local = transport.local_addr().and_then(|addr| addr.ip());
     let (Some(reactor), Some(local), Some(peer)) =
         (transport.reactor(), local, transport.peer_addr().ip())
     else {
-        return Deferred::failed(IdentError::NoAddress);
+        let destination = transport.peer_addr().to_string();
+        return Deferred::failed(IdentError { destination, cause: IdentCause::NoAddress });
     };
     let with_port = |mut addr: SocketAddr, port| {
         addr.set_port(port);
@@ -54,31 +55,45 @@ fn ask_with(
     ports: Ports,
     options: ConnectOptions,
 ) -> Deferred<Identity, IdentError> {
+    let destination = to.to_string();
     let inquiry = Inquiry::new(format!("{ports}\r\n")).until_line().limit(ANSWER);
-    inquiry.connect_options(options).ask(reactor, to).either(
-        move |line| {
-            let answer = Answer::parse(&line).map_err(IdentError::Malformed)?;
-            if answer.ports != ports {
-                return Err(IdentError::OtherPorts(answer.ports));
-            }
-            answer.result.map_err(IdentError::Refused)
-        },
-        |error| match error {
-            // RFC 1413 §5: any premature close means this.
-            InquiryError::Lost(_) => Err(IdentError::Refused(Refusal::UnknownError)),
-            error => Err(IdentError::Inquiry(error)),
-        },
-    )
+    inquiry
+        .connect_options(options)
+        .ask(reactor, to)
+        .both(move |answer| read(answer, ports).map_err(|cause| IdentError { destination, cause }))
+}
+
+/// Whom the answer to a question about these ports names.
+fn read(answer: Result<Vec<u8>, InquiryError>, asked: Ports) -> Result<Identity, IdentCause> {
+    let line = answer.map_err(|error| match error.cause {
+        // RFC 1413 §5: any premature close means this.
+        InquiryCause::Lost(_) => IdentCause::Refused(Refusal::UnknownError),
+        cause => IdentCause::Inquiry(cause),
+    })?;
+    let Answer { ports, result } = Answer::parse(&line).map_err(IdentCause::Malformed)?;
+    if ports != asked {
+        return Err(IdentCause::OtherPorts(ports));
+    }
+    result.map_err(IdentCause::Refused)
+}
+
+/// It is not known whom a connection belongs to.
+#[derive(Clone, Debug)]
+pub struct IdentError {
+    /// The server that was asked, as it was given, not what it resolved to.
+    pub destination: String,
+    /// Why it is not known.
+    pub cause: IdentCause,
 }
 
 /// Why it is not known whom a connection belongs to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum IdentError {
+pub enum IdentCause {
     /// The server does not tell.
     Refused(Refusal),
     /// There was no whole answer.
-    Inquiry(InquiryError),
+    Inquiry(InquiryCause),
     /// The answer is none.
     Malformed(AnswerError),
     /// The answer is for these ports, which were not asked about.
@@ -89,30 +104,38 @@ pub enum IdentError {
 
 impl fmt::Display for IdentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
-            Self::Inquiry(error) => error.fmt(f),
-            Self::Malformed(error) => error.fmt(f),
-            Self::OtherPorts(ports) => write!(f, "answered for {ports}, which was not asked"),
-            Self::NoAddress => f.write_str("not a TCP connection that stands"),
+        let Self { destination, cause } = self;
+        match cause {
+            IdentCause::Refused(refusal) => write!(f, "{destination} does not tell: {refusal}"),
+            IdentCause::Inquiry(cause) => cause.tell(destination, f),
+            IdentCause::Malformed(error) => {
+                write!(f, "the answer of {destination} is malformed: {error}")
+            }
+            IdentCause::OtherPorts(ports) => {
+                write!(f, "{destination} answered for {ports}, which was not asked")
+            }
+            IdentCause::NoAddress => {
+                write!(f, "the connection to {destination} is no TCP connection that stands")
+            }
         }
     }
 }
 
 impl Error for IdentError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(refusal) => Some(refusal),
-            Self::Inquiry(error) => Some(error),
-            Self::Malformed(error) => Some(error),
-            Self::OtherPorts(_) | Self::NoAddress => None,
+        match &self.cause {
+            IdentCause::Refused(refusal) => Some(refusal),
+            IdentCause::Inquiry(cause) => cause.source(),
+            IdentCause::Malformed(error) => Some(error),
+            IdentCause::OtherPorts(_) | IdentCause::NoAddress => None,
         }
     }
 }
 
 impl From<Interrupt> for IdentError {
     fn from(interrupt: Interrupt) -> Self {
-        Self::Inquiry(interrupt.into())
+        let cause = IdentCause::Inquiry(InquiryCause::Interrupted(interrupt));
+        Self { destination: "its destination".into(), cause }
     }
 }
 

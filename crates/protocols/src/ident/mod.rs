@@ -8,7 +8,7 @@ mod fuzz;
 mod message;
 mod server;
 
-pub use client::{IdentError, ask, ask_about};
+pub use client::{IdentCause, IdentError, ask, ask_about};
 #[doc(hidden)]
 pub use fuzz::fuzz;
 pub use message::{

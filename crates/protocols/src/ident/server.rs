@@ -129,14 +129,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::net::IpAddr;
     use std::rc::Rc;
 
     use marline_core::deferred::Resolver;
+    use marline_core::driver::ConnectOptions;
+    use marline_core::sim::World;
     use marline_core::testing::Step::{Aborted, C, Closed, End, S, Silence, Wait};
     use marline_core::testing::{Conversation, MemoryTransport, TestReactor, talk};
     use marline_core::{Protocol, Transport};
 
-    use super::super::{ErrorToken, IdentError, ask, ask_about};
+    use super::super::{ErrorToken, IdentCause, ask, ask_about};
     use super::*;
 
     #[derive(Clone, Default)]
@@ -231,8 +234,9 @@ mod tests {
     #[test]
     fn a_minute_in_which_nothing_comes_about_resets_the_connection() {
         talk(host(), &[C("61"), Wait(59), Silence, Wait(1), Aborted]);
-        let steps = [Wait(50), C("6195,1\r\n"), S("6195,1:"), Wait(59), Silence, Wait(1), Aborted];
-        talk(host(), &steps);
+        // Silence alone would not tell whether it still stands.
+        let (asks, told) = (C("6195,1\r\n"), S("6195,1:"));
+        talk(host(), &[Wait(59), asks, told, Wait(59), asks, told, Wait(60), Aborted]);
         let lookup = Host::default();
         let waiting = Rc::clone(&lookup.waiting);
         talk(server(lookup), &[C("7,7\r\n"), Wait(61), Aborted]);
@@ -251,16 +255,17 @@ mod tests {
     #[test]
     fn client_and_server_understand_each_other() {
         let reactor = TestReactor::new();
-        let port = reactor.listen_tcp("127.0.0.1:0", host).unwrap();
+        let port = reactor.listen_tcp("127.0.0.1:113", host).unwrap();
         let asked = |on_server| {
             let ports = Ports { on_server, on_client: 23 };
             let answer = reactor.result_of(ask(&reactor, port.local_addr(), ports));
             answer.map(|identity| identity.user().to_vec()).map_err(|error| error.to_string())
         };
         assert_eq!(asked(6193), Ok(b"stjohns".to_vec()));
-        assert_eq!(asked(6195), Err("refused: NO-USER".into()));
-        assert_eq!(asked(6199), Err("refused: XBUSY".into()));
-        assert_eq!(asked(0), Err("not ports: 0 and 23".into()));
+        assert_eq!(asked(6195), Err("127.0.0.1:113 does not tell: NO-USER".into()));
+        assert_eq!(asked(6199), Err("127.0.0.1:113 does not tell: XBUSY".into()));
+        let malformed = "the answer of 127.0.0.1:113 is malformed: not ports: 0 and 23";
+        assert_eq!(asked(0), Err(malformed.into()));
         port.stop_listening().ignore();
         reactor.advance(Duration::from_secs(1));
         reactor.check_leaks();
@@ -279,18 +284,28 @@ mod tests {
     #[test]
     fn a_client_refuses_what_is_no_answer_to_its_question() {
         let reactor = TestReactor::new();
+        reactor.world().set_name("localhost", ["127.0.0.1".parse().unwrap()]);
         let long: &str = Box::leak("1".repeat(1001).into_boxed_str());
         for (says, expected) in [
-            ("1,2:USERID:UNIX:a\r\n", "answered for 1,2, which was not asked"),
-            ("x\r\n", "not a pair of ports"),
-            ("6193,23:ERROR:NO", "refused: UNKNOWN-ERROR"),
-            ("", "refused: UNKNOWN-ERROR"),
-            (long, "the answer is longer than 1000 bytes"),
+            ("1,2:USERID:UNIX:a\r\n", "localhost:113 answered for 1,2, which was not asked"),
+            (
+                "6193,24:USERID:UNIX:a\r\n",
+                "localhost:113 answered for 6193,24, which was not asked",
+            ),
+            (
+                "6195,23:USERID:UNIX:a\r\n",
+                "localhost:113 answered for 6195,23, which was not asked",
+            ),
+            ("x\r\n", "the answer of localhost:113 is malformed: not a pair of ports"),
+            ("6193,23:ERROR:NO", "localhost:113 does not tell: UNKNOWN-ERROR"),
+            ("", "localhost:113 does not tell: UNKNOWN-ERROR"),
+            (long, "the answer of localhost:113 is longer than 1000 bytes"),
         ] {
-            let port = reactor.listen_tcp("127.0.0.1:0", move || Says(says)).unwrap();
+            let port = reactor.listen_tcp("127.0.0.1:113", move || Says(says)).unwrap();
             let ports = Ports { on_server: 6193, on_client: 23 };
-            let error = reactor.result_of(ask(&reactor, port.local_addr(), ports)).unwrap_err();
+            let error = reactor.result_of(ask(&reactor, "localhost:113", ports)).unwrap_err();
             assert_eq!(error.to_string(), expected, "{says}");
+            reactor.result_of(port.stop_listening()).unwrap();
         }
     }
 
@@ -318,6 +333,29 @@ mod tests {
             marline_core::Addr::Named("b".into()),
         );
         let error = reactor.result_of(ask_about(gone.transport())).unwrap_err();
-        assert!(matches!(error, IdentError::NoAddress));
+        assert!(matches!(error.cause, IdentCause::NoAddress));
+        let expected = "the connection to b is no TCP connection that stands";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_connection_is_asked_about_from_its_own_address() {
+        let world = World::new(1);
+        let addrs = ["10.0.0.1", "10.0.0.2"].map(|addr| addr.parse().unwrap());
+        let reactor = TestReactor::on(&world, &world.host("both", addrs));
+        let lookup = Host::default();
+        let asked = Rc::clone(&lookup.asked);
+        let _ident = reactor.listen_tcp("0.0.0.0:113", move || server(lookup.clone())).unwrap();
+        let _other = reactor.listen_tcp("0.0.0.0:6193", || Says("")).unwrap();
+        for (here, there) in [("10.0.0.1", "10.0.0.2"), ("10.0.0.2", "10.0.0.1")] {
+            for here in [here, there] {
+                let bind = Some((here.parse::<IpAddr>().unwrap(), 0).into());
+                let options = ConnectOptions { bind, ..Default::default() };
+                let connecting = reactor.connect_tcp_with((there, 6193), Says(""), options);
+                let made = reactor.result_of(connecting).unwrap();
+                reactor.result_of(ask_about(made.transport())).unwrap();
+                assert_eq!(asked.borrow().last().unwrap().client.ip().to_string(), here);
+            }
+        }
     }
 }

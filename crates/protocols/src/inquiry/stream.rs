@@ -1,9 +1,6 @@
-//! The client of a protocol of one question and one answer: connect, ask, collect, hang up. Finger, ident, daytime and their like are
-//! this with a question and a reading of the answer.
+//! Asking over a connection: connect, ask, collect, hang up.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
-use std::fmt;
 use std::mem;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -13,6 +10,8 @@ use marline_core::driver::ConnectOptions;
 use marline_core::{
     CloseReason, ConnectError, Connection, DelayedCall, Destination, Protocol, Reactor, Transport,
 };
+
+use super::{InquiryCause, InquiryError};
 
 /// A question, and how its answer is told to be whole.
 ///
@@ -86,23 +85,25 @@ impl Inquiry {
         self
     }
 
-    /// Connects, asks, and gives the answer, at the earliest in the next turn. Cancelling gives up, and so does running out of patience; the
-    /// connection, if there is one, is then reset.
+    /// Connects, asks, and gives the answer, at the earliest in the next turn, or an error that names `to`. Cancelling gives up, and so does
+    /// running out of patience; the connection, if there is one, is then reset.
     #[track_caller]
     pub fn ask(
         self,
         reactor: &Reactor,
         to: impl Into<Destination>,
     ) -> Deferred<Vec<u8>, InquiryError> {
-        let call = Rc::<Call>::default();
+        let to = to.into();
+        let call = Rc::new(Call::to(to.clone()));
         let weak = Rc::downgrade(&call);
-        let (answer, resolver) =
-            Deferred::with_canceller(move || Call::give_up(&weak, Interrupt::Cancelled.into()));
+        let (answer, resolver) = Deferred::with_canceller(move || {
+            Call::give_up(&weak, InquiryCause::Interrupted(Interrupt::Cancelled));
+        });
         call.resolver.set(Some(resolver));
 
         let (weak, patience) = (Rc::downgrade(&call), self.patience);
         let timer = reactor.call_later(patience, move |_| {
-            Call::give_up(&weak, InquiryError::TimedOut { patience });
+            Call::give_up(&weak, InquiryCause::TimedOut { patience });
         });
         call.timer.set(Some(timer));
 
@@ -112,21 +113,11 @@ impl Inquiry {
         call.connecting.set(connecting.cancel_handle());
         connecting.done(move |result: Result<Connection<Asker>, ConnectError>| {
             if let Err(error) = result {
-                call.finish(Err(InquiryError::Connect(error)));
+                call.finish(Err(InquiryCause::Connect(error)));
             }
         });
         answer
     }
-}
-
-/// What of an answer can be shown to people without harm: printable ASCII, tabs and ends of lines, which become LF. A peer cannot move
-/// anybody's cursor with it.
-///
-/// RFC 1288 §3.3 asks for as much of finger clients.
-#[must_use]
-pub fn printable(answer: &[u8]) -> String {
-    let shown = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\n');
-    answer.iter().filter(|byte| shown(byte)).map(|byte| char::from(*byte)).collect()
 }
 
 /// When an answer is whole.
@@ -137,59 +128,9 @@ enum Until {
     Length(usize),
 }
 
-/// Why there is no answer.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum InquiryError {
-    /// There was no connection.
-    Connect(ConnectError),
-    /// The connection ended before the answer was whole; `Done` if the peer closed it properly.
-    Lost(CloseReason),
-    /// The answer is longer than `limit`.
-    TooLong {
-        /// The greatest length, in bytes.
-        limit: usize,
-    },
-    /// It took longer than allowed.
-    TimedOut {
-        /// How long was allowed.
-        patience: Duration,
-    },
-    /// It was cancelled, or the reactor has gone.
-    Interrupted(Interrupt),
-}
-
-impl fmt::Display for InquiryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(error) => error.fmt(f),
-            Self::Lost(reason) => write!(f, "the answer is not whole: {reason}"),
-            Self::TooLong { limit } => write!(f, "the answer is longer than {limit} bytes"),
-            Self::TimedOut { patience } => write!(f, "no answer within {patience:?}"),
-            Self::Interrupted(interrupt) => interrupt.fmt(f),
-        }
-    }
-}
-
-impl Error for InquiryError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Connect(error) => Some(error),
-            Self::Interrupted(interrupt) => Some(interrupt),
-            _ => None,
-        }
-    }
-}
-
-impl From<Interrupt> for InquiryError {
-    fn from(interrupt: Interrupt) -> Self {
-        Self::Interrupted(interrupt)
-    }
-}
-
 /// One asking, as whoever can end it sees it: the peer, the clock, a cancel.
-#[derive(Default)]
 struct Call {
+    to: Destination,
     resolver: Cell<Option<Resolver<Vec<u8>, InquiryError>>>,
     timer: Cell<Option<DelayedCall>>,
     connecting: Cell<CancelHandle>,
@@ -197,21 +138,31 @@ struct Call {
 }
 
 impl Call {
+    fn to(to: Destination) -> Self {
+        Self {
+            to,
+            resolver: Cell::default(),
+            timer: Cell::default(),
+            connecting: Cell::default(),
+            transport: RefCell::default(),
+        }
+    }
+
     /// Fires the result, unless there is one.
-    fn finish(&self, result: Result<Vec<u8>, InquiryError>) {
+    fn finish(&self, result: Result<Vec<u8>, InquiryCause>) {
         if let Some(timer) = self.timer.take() {
             // It may be what has just rung.
             let _ = timer.cancel();
         }
         if let Some(resolver) = self.resolver.take() {
-            resolver.finish(result);
+            resolver.finish(result.map_err(|cause| InquiryError::new(&self.to, cause)));
         }
     }
 
-    fn give_up(weak: &Weak<Self>, error: InquiryError) {
+    fn give_up(weak: &Weak<Self>, cause: InquiryCause) {
         let Some(call) = weak.upgrade() else { return };
         let transport = call.transport.borrow().clone();
-        call.finish(Err(error));
+        call.finish(Err(cause));
         call.connecting.take().cancel();
         if let Some(transport) = transport {
             transport.abort_connection();
@@ -239,7 +190,7 @@ impl Asker {
         }
     }
 
-    fn finish(&mut self, transport: &Transport, result: Result<(), InquiryError>) {
+    fn finish(&mut self, transport: &Transport, result: Result<(), InquiryCause>) {
         let answer = mem::take(&mut self.answer);
         transport.lose_connection();
         self.call.finish(result.map(|()| answer));
@@ -270,20 +221,20 @@ impl Protocol for Asker {
             self.finish(transport, Ok(()));
         } else if data.len() > room {
             self.answer = Vec::new();
-            self.finish(transport, Err(InquiryError::TooLong { limit }));
+            self.finish(transport, Err(InquiryCause::TooLong { limit }));
         }
     }
 
     fn read_connection_lost(&mut self, transport: &Transport) {
         let result = match self.inquiry.until {
             Until::End => Ok(()),
-            _ => Err(InquiryError::Lost(CloseReason::Done)),
+            _ => Err(InquiryCause::Lost(CloseReason::Done)),
         };
         self.finish(transport, result);
     }
 
     fn connection_lost(&mut self, _transport: &Transport, reason: &CloseReason) {
-        self.call.finish(Err(InquiryError::Lost(reason.clone())));
+        self.call.finish(Err(InquiryCause::Lost(reason.clone())));
     }
 }
 
@@ -366,10 +317,10 @@ mod tests {
         let half = says(1, "half", Then::Close);
         for inquiry in [Inquiry::new("x").until_line(), Inquiry::new("x").until_length(5)] {
             let lost = asked(inquiry, half).unwrap_err();
-            assert!(matches!(lost, InquiryError::Lost(CloseReason::Done)), "{lost}");
+            assert!(matches!(lost.cause, InquiryCause::Lost(CloseReason::Done)), "{lost}");
         }
         let lost = asked(Inquiry::new("x"), says(1, "half", Then::Reset)).unwrap_err();
-        assert!(matches!(lost, InquiryError::Lost(CloseReason::Lost(_))), "{lost}");
+        assert!(matches!(lost.cause, InquiryCause::Lost(CloseReason::Lost(_))), "{lost}");
     }
 
     #[test]
@@ -380,7 +331,7 @@ mod tests {
             (Inquiry::new("x").until_length(5).limit(4), "12345"),
         ] {
             let refused = asked(inquiry, says(1, text, Then::Close)).unwrap_err();
-            assert!(matches!(refused, InquiryError::TooLong { limit: 4 }), "{refused}");
+            assert!(matches!(refused.cause, InquiryCause::TooLong { limit: 4 }), "{refused}");
         }
         let exact = asked(Inquiry::new("x").limit(4), says(1, "1234", Then::Close));
         assert_eq!(exact.unwrap(), "1234");
@@ -408,11 +359,11 @@ mod tests {
             cancelled.cancel();
             let error = reactor.result_of(cancelled).unwrap_err();
             assert!(
-                matches!(error, InquiryError::Interrupted(Interrupt::Cancelled)),
+                matches!(error.cause, InquiryCause::Interrupted(Interrupt::Cancelled)),
                 "{connected} {error}"
             );
             let error = reactor.result_of(slow).unwrap_err();
-            assert!(matches!(error, InquiryError::TimedOut { .. }), "{connected} {error}");
+            assert!(matches!(error.cause, InquiryCause::TimedOut { .. }), "{connected} {error}");
         }
         port.stop_listening().ignore();
         reactor.advance(Duration::from_secs(1));
@@ -424,7 +375,8 @@ mod tests {
         let log = CapturedLog::start();
         let reactor = TestReactor::new();
         let error = reactor.result_of(Inquiry::new("x").ask(&reactor, "127.0.0.1:9")).unwrap_err();
-        let InquiryError::Connect(error) = error else { panic!("{error}") };
+        assert_eq!(error.to_string(), "cannot connect to 127.0.0.1:9: connection refused");
+        let InquiryCause::Connect(error) = error.cause else { panic!("{error}") };
         assert_eq!(error.cause, ConnectCause::Refused);
         reactor.advance(Duration::from_secs(60));
         reactor.check_leaks();
@@ -432,7 +384,29 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_move_a_cursor_is_printable() {
-        assert_eq!(printable(b"a\tb\r\n\x1b[2J\x07\x7f\xc3\xa9~ c\rd"), "a\tb\n[2J~ cd");
+    fn an_error_names_who_was_asked_as_it_was_asked_for() {
+        let reactor = TestReactor::new();
+        reactor.world().set_name("oracle", ["127.0.0.1".parse().unwrap()]);
+        let half = says(1, "half", Then::Close);
+        let reset = says(1, "half", Then::Reset);
+        let _half = reactor.listen_tcp("127.0.0.1:1", move || half).unwrap();
+        let _reset = reactor.listen_tcp("127.0.0.1:2", move || reset).unwrap();
+        let asked = |port: u16, inquiry: Inquiry| {
+            let answer = inquiry.ask(&reactor, ("oracle", port));
+            reactor.result_of(answer).unwrap_err().to_string()
+        };
+        let question = || Inquiry::new("x").until_line();
+        assert_eq!(asked(1, question()), "the answer of oracle:1 is not whole: closed cleanly");
+        let lost = asked(2, question());
+        let expected = "the answer of oracle:2 is not whole: connection lost: ";
+        assert!(lost.starts_with(expected), "{lost}");
+        let long = asked(1, question().limit(2));
+        assert_eq!(long, "the answer of oracle:1 is longer than 2 bytes");
+        let slow = asked(2, question().patience(Duration::from_millis(500)));
+        assert_eq!(slow, "no answer from oracle:2 within 500ms");
+        let cancelled = question().ask(&reactor, "oracle:1");
+        cancelled.cancel();
+        let cancelled = reactor.result_of(cancelled).unwrap_err();
+        assert_eq!(cancelled.to_string(), "no answer from oracle:1: cancelled");
     }
 }

@@ -45,8 +45,8 @@ pub trait Protocol: 'static {
     #[doc(alias = "fileDescriptorReceived")]
     fn descriptor_received(&mut self, transport: &Transport, descriptor: std::os::fd::OwnedFd) {
         drop(descriptor);
-        let (protocol, peer) = (std::any::type_name::<Self>(), transport.peer_addr());
-        tracing::warn!(target: "marline", protocol, %peer, "a descriptor came that the protocol does not take: closed");
+        let peer = transport.peer_addr();
+        crate::log::engine::descriptor_unwanted(std::any::type_name::<Self>(), &peer);
     }
 
     /// The peer will send no more (it may still read). By default this side closes as well, after delivering what it wrote: override it to

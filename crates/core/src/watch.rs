@@ -12,6 +12,7 @@ use crate::driver::{Capability, Close, Completion, Handle, Interest};
 use crate::failure::Failure;
 use crate::panic::{guard, guard_quietly};
 use crate::reactor::after::After;
+use crate::reactor::beat::Callback;
 use crate::reactor::inner::Inner;
 use crate::reactor::source::{Entry, Open, Source};
 use crate::{CloseReason, Reactor};
@@ -232,7 +233,10 @@ impl<W: Watcher> Watched<W> {
         let result = {
             let Ok(mut watcher) = self.watcher.try_borrow_mut() else { return };
             let Some(watcher) = &mut *watcher else { return };
-            guard(|| f(watcher, &me))
+            let outer = self.inner.beat.begin(Callback::Watch, Some(self.handle));
+            let result = guard(|| f(watcher, &me));
+            self.inner.beat.end(outer);
+            result
         };
         match result {
             Ok(Ok(())) => {}
@@ -258,7 +262,7 @@ impl<W: Watcher> Watched<W> {
 
     fn log(&self, callback: &str, message: &str) {
         let (watcher, descriptor) = (std::any::type_name::<W>(), self.number);
-        tracing::error!(target: "marline", watcher, descriptor, callback, "callback panicked: {message}");
+        crate::log::engine::watcher_panicked(watcher, descriptor, callback, message);
     }
 }
 
@@ -276,7 +280,8 @@ impl<W: Watcher> Source for Watched<W> {
         let Some(mut watcher) = self.watcher.borrow_mut().take() else { return };
         let reason = self.reason.borrow_mut().take().unwrap_or(CloseReason::Stopped);
         let me = Watch(Rc::clone(&self) as Rc<dyn AnyWatch>);
-        if let Err(message) = guard(|| watcher.lost(&me, &reason)) {
+        let lost = || guard(|| watcher.lost(&me, &reason));
+        if let Err(message) = self.inner.beat.around(Callback::Watch, lost) {
             self.log("lost", &message);
         }
         guard_quietly("drop", || drop(watcher));
@@ -296,6 +301,10 @@ impl<W: Watcher> Source for Watched<W> {
 
     fn describe(&self) -> Open {
         Open::new("watch", format!("descriptor {}", self.number), self.site)
+    }
+
+    fn type_name(&self) -> Option<&'static str> {
+        Some(std::any::type_name::<W>())
     }
 
     fn as_watch(self: Rc<Self>) -> Option<Watch> {

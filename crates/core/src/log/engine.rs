@@ -10,6 +10,7 @@ use super::Event;
 use super::event::show;
 use crate::Addr;
 use crate::deferred::Unhandled;
+use crate::driver::Handle;
 use crate::failure::Failure;
 
 /// Logs a failure as an error: the text, then the error with what caused it; as fields the type of the error, the place where the failure was made,
@@ -79,11 +80,51 @@ pub(crate) fn accept_failed(addr: &Addr, error: &dyn Display) {
     warn!(name: "accept_failed", target: "marline", %addr, "cannot accept: {error}");
 }
 
+// ---- descriptors
+
+pub(crate) fn descriptor_unwanted(protocol: &str, peer: &Addr) {
+    warn!(
+        name: "descriptor_unwanted", target: "marline", protocol, %peer,
+        "a descriptor came that the protocol does not take: closed"
+    );
+}
+
+pub(crate) fn descriptors_lost(protocol: &str, peer: &Addr) {
+    warn!(
+        name: "descriptors_lost", target: "marline", protocol, %peer,
+        "descriptors came that this process has no room for: lost"
+    );
+}
+
+pub(crate) fn descriptors_refused(protocol: &str, peer: &Addr, count: usize) {
+    warn!(
+        name: "descriptors_refused", target: "marline", protocol, %peer, count,
+        "descriptors came that no layer vouches for: closed"
+    );
+}
+
+// ---- callbacks that hold the loop
+
+pub(crate) fn stalls(conn: Option<Handle>, stall: &dyn Display) {
+    warn!(name: "stalls", target: "marline", ?conn, "the loop stalls: {stall} so far");
+}
+
+pub(crate) fn stalled(conn: Option<Handle>, stall: &dyn Display) {
+    warn!(name: "stalled", target: "marline", ?conn, "{stall}");
+}
+
 // ---- panics
 
 pub(crate) fn callback_panicked(protocol: &str, peer: &Addr, callback: &str, message: &str) {
     error!(
         name: "callback_panicked", target: "marline", protocol, %peer, callback,
+        "callback panicked: {message}"
+    );
+}
+
+pub(crate) fn watcher_panicked(watcher: &str, descriptor: i32, callback: &str, message: &str) {
+    error!(
+        name: "watcher_panicked", target: "marline", watcher, descriptor, callback,
         "callback panicked: {message}"
     );
 }
@@ -167,7 +208,13 @@ mod tests {
         port_closed(&addr, "F");
         port_lost(&addr, &"why");
         accept_failed(&addr, &"why");
+        descriptor_unwanted("P", &addr);
+        descriptors_lost("P", &addr);
+        descriptors_refused("P", &addr, 1);
+        stalls(None, &"why");
+        stalled(None, &"why");
         callback_panicked("P", &addr, "data_received", "why");
+        watcher_panicked("W", 3, "readable", "why");
         call_panicked("call", "why");
         timer_panicked(site, "why");
         task_panicked("why");

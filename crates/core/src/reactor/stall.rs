@@ -12,6 +12,7 @@ use super::incident::Incident;
 use super::{Reactor, Remote};
 use crate::Addr;
 use crate::driver::Handle;
+use crate::log::engine as log;
 
 /// How callbacks that hold the loop are watched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,7 @@ impl StallWatch {
             took,
             thread,
         };
-        tracing::warn!(target: "marline", conn = ?stall.handle, "the loop stalls: {stall} so far");
+        log::stalls(stall.handle, &stall);
         stall
     }
 
@@ -181,7 +182,7 @@ impl StallWatch {
                 let peer = inner.stream(handle).map(|transport| transport.peer_addr());
                 stall.peer = stall.peer.or(peer).or_else(|| inner.beat.stalled_peer(handle));
             }
-            tracing::warn!(target: "marline", conn = ?stall.handle, "{stall}");
+            log::stalled(stall.handle, &stall);
             inner.tell_incident(Incident::Stalled(stall));
         });
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use super::head::{Head, flag};
 use super::stream::Stream;
 use crate::descriptor::{self, Descriptor};
+use crate::log::engine as log;
 use crate::panic::guard;
 use crate::reactor::after::After;
 use crate::{Protocol, Transport};
@@ -40,21 +41,13 @@ impl<P: Protocol> Stream<P> {
             }
         }
         if lost {
-            let (protocol, peer) = (self.type_name(), me.peer_addr());
-            tracing::warn!(
-                target: "marline", protocol, %peer,
-                "descriptors came that this process has no room for: lost"
-            );
+            log::descriptors_lost(self.type_name(), &me.peer_addr());
         }
         if !refused {
             return head.after(After::Descriptor(head.handle()));
         }
         if !head.has(flag::NO_READ) {
-            let peer = me.peer_addr();
-            tracing::warn!(
-                target: "marline", %peer, count,
-                "descriptors came that no layer vouches for: closed"
-            );
+            log::descriptors_refused(self.type_name(), &me.peer_addr(), count);
         }
     }
 

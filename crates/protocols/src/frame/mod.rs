@@ -7,6 +7,8 @@
 //!
 //! `format.rs` says what a format is, `codec.rs` reads, `receiver.rs` is the glue, `fuzz.rs` what holds for every format.
 
+#[cfg(test)]
+mod budget_tests;
 mod codec;
 mod format;
 pub(crate) mod fuzz;

@@ -209,7 +209,7 @@ impl<P: FrameProtocol> Protocol for FrameReceiver<P> {
         loop {
             let mut link = FrameLink::new(transport, feed.codec().format());
             match feed.next_frame() {
-                Ok(None) => return,
+                Ok(None) => return transport.account_held(self.codec.pending().len()),
                 Ok(Some(frame)) => self.protocol.frame_received(&mut link, frame),
                 Err(error) => {
                     self.over = true;
@@ -230,7 +230,8 @@ impl<P: FrameProtocol> Protocol for FrameReceiver<P> {
             if !transport.is_open() {
                 return;
             }
-            if transport.is_paused() {
+            if !transport.is_reading() {
+                transport.account_held(feed.codec().pending().len());
                 return transport.unread(feed.rest());
             }
         }

@@ -79,11 +79,36 @@ pub(crate) fn accept_failed(addr: &Addr, error: &dyn Display) {
     warn!(name: "accept_failed", target: "marline", %addr, "cannot accept: {error}");
 }
 
+// ---- datagram sockets
+
+pub(crate) fn socket_opened(addr: &Addr, protocol: &str) {
+    info!(name: "socket_opened", target: "marline", %addr, protocol, "datagram socket opened");
+}
+
+pub(crate) fn socket_closed(addr: &Addr, protocol: &str) {
+    info!(name: "socket_closed", target: "marline", %addr, protocol, "datagram socket closed");
+}
+
+pub(crate) fn socket_lost(addr: &Addr, error: &dyn Display) {
+    error!(name: "socket_lost", target: "marline", %addr, "datagram socket lost: {error}");
+}
+
+pub(crate) fn datagram_lost(addr: &Addr, error: &dyn Display) {
+    warn!(name: "datagram_lost", target: "marline", %addr, "a datagram was lost: {error}");
+}
+
 // ---- panics
 
 pub(crate) fn callback_panicked(protocol: &str, peer: &Addr, callback: &str, message: &str) {
     error!(
         name: "callback_panicked", target: "marline", protocol, %peer, callback,
+        "callback panicked: {message}"
+    );
+}
+
+pub(crate) fn datagram_panicked(protocol: &str, addr: &Addr, callback: &str, message: &str) {
+    error!(
+        name: "datagram_panicked", target: "marline", protocol, %addr, callback,
         "callback panicked: {message}"
     );
 }
@@ -167,7 +192,12 @@ mod tests {
         port_closed(&addr, "F");
         port_lost(&addr, &"why");
         accept_failed(&addr, &"why");
+        socket_opened(&addr, "P");
+        socket_closed(&addr, "P");
+        socket_lost(&addr, &"why");
+        datagram_lost(&addr, &"why");
         callback_panicked("P", &addr, "data_received", "why");
+        datagram_panicked("P", &addr, "datagram_received", "why");
         call_panicked("call", "why");
         timer_panicked(site, "why");
         task_panicked("why");

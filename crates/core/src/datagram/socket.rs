@@ -259,3 +259,58 @@ impl<P: DatagramProtocol> Source for Socket<P> {
         Open::new("datagrams", what, self.head.site)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Reactor;
+    use crate::sim::SimDriver;
+
+    type Lines = Rc<RefCell<Vec<String>>>;
+
+    struct Witness(Lines);
+
+    impl Witness {
+        fn note(&self, transport: &DatagramTransport) {
+            let context = transport.reactor().inner().context().unwrap();
+            let protocol = context.protocol.map_or("-", |name| name.rsplit("::").next().unwrap());
+            self.0.borrow_mut().push(format!("{protocol} {}", context.callback));
+        }
+    }
+
+    impl DatagramProtocol for Witness {
+        fn started(&mut self, transport: &DatagramTransport) {
+            self.note(transport);
+            transport.send_to(b"to myself", transport.local_addr()).unwrap();
+        }
+
+        fn datagram_received(&mut self, transport: &DatagramTransport, _: &[u8], _: &Addr) {
+            self.note(transport);
+            transport.stop_listening().ignore();
+        }
+
+        fn stopped(&mut self, transport: &DatagramTransport, _: &CloseReason) {
+            self.note(transport);
+            transport.reactor().stop().unwrap();
+        }
+    }
+
+    #[test]
+    fn every_callback_knows_whose_it_is_until_the_socket_is_closed() {
+        let reactor = Reactor::new(SimDriver::alone(1));
+        let lines = Lines::default();
+        let transport = reactor.listen_udp("127.0.0.1:7", Witness(Rc::clone(&lines))).unwrap();
+        let noted = Rc::clone(&lines);
+        transport
+            .with(move |witness: &mut Witness, transport| {
+                assert!(Rc::ptr_eq(&witness.0, &noted));
+                witness.note(transport);
+            })
+            .ignore();
+        reactor.run().unwrap();
+        assert_eq!(
+            *lines.borrow(),
+            ["Witness with", "Witness datagram", "Witness datagram", "- datagram"]
+        );
+    }
+}

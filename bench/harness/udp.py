@@ -17,14 +17,15 @@ PEERS = [
     Peer("marline", os.path.join(build.UNWIND, "marline-udp"), {"MARLINE_DRIVER": "epoll"}),
 ]
 
+# Each with so many under way that the server, and not the load, is what they wait for.
 CASES = [
-    ("64 B, one peer, 64 under way", {"conns": 1, "size": 64, "window": 64}),
-    ("1,200 B, one peer, 64 under way", {"conns": 1, "size": 1200, "window": 64}),
-    ("64 B, one peer, 256 under way, joined and cut by its kernel", {"conns": 1, "size": 64, "window": 256, "offload": 1}),
-    ("1,200 B, one peer, 64 under way, joined and cut by its kernel", {"conns": 1, "size": 1200, "window": 64, "offload": 1}),
-    ("64 B, 64 peers, one under way on each", {"conns": 64, "size": 64, "window": 1}),
-    ("1,200 B, 64 peers, one under way on each", {"conns": 64, "size": 1200, "window": 1}),
-    ("64 B, one peer, one under way", {"conns": 1, "size": 64, "window": 1}),
+    (f"{size:,} B, {peers}, {window} under way on each{how}", {"conns": conns, "size": size, "window": window, "offload": offload})
+    for offload, how in ((0, ""), (1, ", joined and cut by the peers' kernel"))
+    for size in (64, 1200)
+    for conns, peers, window in ((1, "one peer", 50), (8, "8 peers", 32), (64, "64 peers", 4))
+] + [
+    ("64 B, one peer, 256 under way, joined and cut by the peer's kernel", {"conns": 1, "size": 64, "window": 256, "offload": 1}),
+    ("64 B, one peer, one under way", {"conns": 1, "size": 64, "window": 1, "offload": 0}),
 ]
 
 

@@ -33,6 +33,7 @@ impl Destination {
     }
 
     /// The address, if it is one and not a name.
+    #[inline]
     pub fn addr(&self) -> Option<&Addr> {
         match &self.0 {
             Kind::Addr(addr) => Some(addr),
@@ -92,18 +93,21 @@ impl From<String> for Destination {
 }
 
 impl From<SocketAddr> for Destination {
+    #[inline]
     fn from(addr: SocketAddr) -> Self {
         Self(Kind::Addr(addr.into()))
     }
 }
 
 impl From<Addr> for Destination {
+    #[inline]
     fn from(addr: Addr) -> Self {
         Self(Kind::Addr(addr))
     }
 }
 
 impl From<&Addr> for Destination {
+    #[inline]
     fn from(addr: &Addr) -> Self {
         addr.clone().into()
     }

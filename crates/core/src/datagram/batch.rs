@@ -1,6 +1,7 @@
 //! Datagrams that wait to be sent together: their bytes one behind the other, and for each its end and its address.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use crate::Addr;
 use crate::driver::{Datagram, Driver, Handle, OsError};
@@ -34,7 +35,6 @@ pub(super) enum Fault {
 impl Batch {
     #[inline]
     pub(super) fn push(&mut self, to: Option<Addr>, data: &[u8]) {
-        self.bytes.extend_from_slice(data);
         let to = match to {
             None => PEER,
             Some(to) => {
@@ -44,6 +44,26 @@ impl Batch {
                 self.addresses.len() - 1
             }
         };
+        self.put(to, data);
+    }
+
+    /// The same for the address that nearly every datagram has.
+    #[inline(always)]
+    pub(super) fn push_ip(&mut self, to: &SocketAddr, data: &[u8]) {
+        let is_last = match (self.addresses.last(), to) {
+            (Some(Addr::Ip(SocketAddr::V4(last))), SocketAddr::V4(to)) => last == to,
+            (Some(Addr::Ip(last)), to) => last == to,
+            _ => false,
+        };
+        if !is_last {
+            self.addresses.push(Addr::Ip(*to));
+        }
+        self.put(self.addresses.len() - 1, data);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, to: usize, data: &[u8]) {
+        self.bytes.extend_from_slice(data);
         self.waiting.push(Waiting { end: self.bytes.len(), to });
     }
 
@@ -62,9 +82,25 @@ impl Batch {
         &mut self,
         driver: &mut dyn Driver,
         socket: Handle,
+        told: impl FnMut(Fault),
+    ) {
+        // Most are full or nearly empty, and the room for many takes time to clear.
+        if self.waiting.len() <= FEW {
+            self.send_within::<FEW>(driver, socket, told);
+        } else {
+            self.send_within::<MOST>(driver, socket, told);
+        }
+        self.clear();
+    }
+
+    /// Sends everything, of which there are `N` at most.
+    fn send_within<const N: usize>(
+        &self,
+        driver: &mut dyn Driver,
+        socket: Handle,
         mut told: impl FnMut(Fault),
     ) {
-        let mut batch = [Datagram { to: None, bytes: &[] }; MOST];
+        let mut batch = [Datagram { to: None, bytes: &[] }; N];
         let mut begin = 0;
         for (place, waiting) in batch.iter_mut().zip(&self.waiting) {
             *place = Datagram {
@@ -73,7 +109,7 @@ impl Batch {
             };
             begin = waiting.end;
         }
-        let mut rest = &batch[..self.waiting.len()];
+        let mut rest = &batch[..self.waiting.len().min(N)];
         let mut refusals = 0;
         while !rest.is_empty() {
             match driver.send_datagrams(socket, rest) {
@@ -97,7 +133,6 @@ impl Batch {
                 }
             }
         }
-        self.clear();
     }
 
     fn clear(&mut self) {
@@ -121,6 +156,8 @@ pub(super) fn is_refusal(error: OsError) -> bool {
 const PEER: usize = usize::MAX;
 /// How many datagrams wait at most.
 const MOST: usize = 64;
+/// What counts as few of them.
+const FEW: usize = 4;
 /// And how many bytes, unless a single one is longer.
 const MOST_BYTES: usize = 65_536;
 /// How often a batch is tried again because of earlier refusals.

@@ -25,6 +25,7 @@ pub(super) struct Head {
     me: Weak<dyn Endpoint>,
     /// Whether an IPv6 socket takes IPv4 as well.
     takes_both: bool,
+    usual: Cell<Usual>,
     local: RefCell<Addr>,
     peer: RefCell<Option<Addr>>,
     batch: RefCell<Option<Batch>>,
@@ -35,6 +36,14 @@ pub(super) struct Head {
     listed: Cell<bool>,
     reason: RefCell<Option<CloseReason>>,
     stopping: Cell<Vec<Resolver<()>>>,
+}
+
+/// Which addresses can be sent to without a closer look, as nearly all can: those of the family of a socket that is open and not connected.
+#[derive(Clone, Copy)]
+enum Usual {
+    None,
+    V4,
+    V6,
 }
 
 /// Something that the protocol is told beside datagrams.
@@ -54,12 +63,18 @@ impl Head {
         site: &'static Location<'static>,
         me: Weak<dyn Endpoint>,
     ) -> Self {
+        let usual = match local {
+            Addr::Ip(SocketAddr::V4(_)) => Usual::V4,
+            Addr::Ip(SocketAddr::V6(_)) => Usual::V6,
+            _ => Usual::None,
+        };
         Self {
             inner,
             handle,
             site,
             me,
             takes_both,
+            usual: Cell::new(usual),
             local: RefCell::new(local),
             peer: RefCell::new(None),
             batch: RefCell::new(None),
@@ -74,9 +89,37 @@ impl Head {
 
     // ---- sending
 
-    #[inline]
+    /// Sends a datagram to a numeric address.
+    #[inline(never)]
+    pub(super) fn send_ip(&self, data: &[u8], to: &SocketAddr) -> Result<(), DatagramError> {
+        let fits = match (self.usual.get(), to) {
+            (Usual::V4, SocketAddr::V4(_)) => data.len() <= LONGEST_V4,
+            (Usual::V6, SocketAddr::V6(_)) => data.len() <= LONGEST_V6,
+            _ => false,
+        };
+        if !fits || to.port() == 0 {
+            return self.send(data, Some((*to).into()));
+        }
+        if let Some(batch) = &mut *self.batch.borrow_mut()
+            && !batch.is_full_for(data.len())
+        {
+            batch.push_ip(to, data);
+            return Ok(());
+        }
+        self.enqueue(data, Some(Addr::Ip(*to)));
+        Ok(())
+    }
+
+    #[inline(never)]
     pub(super) fn send(&self, data: &[u8], to: Option<Destination>) -> Result<(), DatagramError> {
         let to = self.checked(data.len(), to)?;
+        self.enqueue(data, to);
+        Ok(())
+    }
+
+    /// Has a datagram sent with the others, or with the next ones if there are enough of them.
+    #[inline(never)]
+    fn enqueue(&self, data: &[u8], to: Option<Addr>) {
         if self.batch.borrow().as_ref().is_some_and(|batch| batch.is_full_for(data.len())) {
             self.flush();
         }
@@ -91,7 +134,6 @@ impl Head {
             }
         };
         batch.push(to, data);
-        Ok(())
     }
 
     pub(super) fn try_send(
@@ -137,7 +179,6 @@ impl Head {
     }
 
     /// Where a datagram is to go: nowhere in particular for the peer of a connected socket.
-    #[inline]
     fn checked(&self, len: usize, to: Option<Destination>) -> Result<Option<Addr>, DatagramError> {
         if self.closed.get() {
             return Err(DatagramError::Closed);
@@ -168,7 +209,6 @@ impl Head {
     }
 
     /// The address as this socket's family has it.
-    #[inline]
     fn reachable(&self, to: Destination) -> Result<Addr, DatagramError> {
         let to =
             to.into_addr().map_err(|other| invalid(&other.to_string(), "not a numeric address"))?;
@@ -207,6 +247,7 @@ impl Head {
             *self.local.borrow_mut() = local;
         }
         *self.peer.borrow_mut() = Some(to);
+        self.usual.set(Usual::None);
         Ok(())
     }
 
@@ -236,6 +277,7 @@ impl Head {
         self.held.borrow_mut().pop_front()
     }
 
+    #[inline]
     pub(super) fn holds(&self) -> bool {
         !self.held.borrow().is_empty()
     }
@@ -258,6 +300,7 @@ impl Head {
         // What was sent before it is sent.
         self.flush();
         self.closed.set(true);
+        self.usual.set(Usual::None);
         *self.reason.borrow_mut() = Some(reason);
         self.held.borrow_mut().clear();
         let entry = self.inner.remove(self.handle);
@@ -311,6 +354,12 @@ impl Head {
 
     pub(super) fn is_paused(&self) -> bool {
         self.paused.get()
+    }
+
+    /// Whether the protocol may be told of a datagram now: receiving is not paused, nothing waits since it was, and the socket is open.
+    #[inline]
+    pub(super) fn may_be_told(&self) -> bool {
+        !self.closed.get() && !self.paused.get() && !self.holds()
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -11,6 +11,7 @@ use super::transport::Endpoint;
 use super::{DatagramProtocol, DatagramTransport};
 use crate::destination::{Destination, Kind};
 use crate::driver::{DatagramOptions, Handle};
+use crate::log;
 use crate::reactor::source::{Entry, Source};
 use crate::{Addr, ListenError, Reactor};
 
@@ -110,10 +111,7 @@ impl Reactor {
         site: &'static Location<'static>,
     ) -> DatagramTransport {
         let inner = self.inner();
-        tracing::info!(
-            target: "marline", addr = %bound, protocol = std::any::type_name::<P>(),
-            "datagram socket opened"
-        );
+        log::engine::socket_opened(&bound, std::any::type_name::<P>());
         let socket = Rc::new_cyclic(|me: &Weak<Socket<P>>| {
             let me = Weak::clone(me) as Weak<dyn Endpoint>;
             Socket::new(Head::new(Rc::clone(inner), handle, bound, takes_both, site, me), protocol)

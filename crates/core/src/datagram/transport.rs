@@ -55,7 +55,11 @@ impl DatagramTransport {
     #[doc(alias = "write")]
     #[inline]
     pub fn send_to(&self, data: &[u8], to: impl Into<Destination>) -> Result<(), DatagramError> {
-        self.0.head().send(data, Some(to.into()))
+        let to = to.into();
+        match to.addr() {
+            Some(Addr::Ip(addr)) => self.0.head().send_ip(data, addr),
+            _ => self.0.head().send(data, Some(to)),
+        }
     }
 
     /// Sends a datagram to the peer of a connected socket, as [`send_to`](Self::send_to) does.

@@ -199,6 +199,16 @@ pub trait Driver {
         None
     }
 
+    /// Moves out at once all that has been received for a socket and is announced: the datagrams of the [`Completion::Datagrams`] just reported, in the
+    /// place of [`take_chunk`](Self::take_chunk), and those that its `more` promises, which are reported no more. `None`, with nothing done, where
+    /// they come one by one only.
+    fn take_datagrams(&mut self, _socket: Handle) -> Option<Mail> {
+        None
+    }
+
+    /// Gives the buffers back after their bytes were used.
+    fn give_back_datagrams(&mut self, _socket: Handle, _mail: Mail) {}
+
     /// Joins or leaves a multicast group ([`Capability::Multicast`]).
     fn set_membership(
         &mut self,
@@ -495,6 +505,36 @@ pub enum Completion {
         /// The signal that ended it.
         signal: Option<i32>,
     },
+}
+
+/// Datagrams of one socket that were received together, in the driver's own buffers.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// Where their bytes are, among others.
+    pub bytes: Vec<u8>,
+    /// The datagrams, in the order in which they came.
+    pub parcels: Vec<Parcel>,
+}
+
+/// What one sender has sent, as [`Completion::Datagrams`] has it: a datagram, or several of a length.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// Where it begins in the bytes of the [`Mail`].
+    pub at: usize,
+    /// How many bytes it has.
+    pub len: usize,
+    /// How long each datagram is but for the last, which may be shorter.
+    pub segment: usize,
+    /// Who sent it.
+    pub from: Addr,
+}
+
+impl Mail {
+    /// The bytes of one of its parcels.
+    #[inline]
+    pub fn bytes_of(&self, parcel: &Parcel) -> &[u8] {
+        self.bytes.get(parcel.at..).and_then(|rest| rest.get(..parcel.len)).unwrap_or_default()
+    }
 }
 
 /// A datagram to be sent.

@@ -113,6 +113,24 @@ pub(crate) fn stalled(conn: Option<Handle>, stall: &dyn Display) {
     warn!(name: "stalled", target: "marline", ?conn, "{stall}");
 }
 
+// ---- datagram sockets
+
+pub(crate) fn socket_opened(addr: &Addr, protocol: &str) {
+    info!(name: "socket_opened", target: "marline", %addr, protocol, "datagram socket opened");
+}
+
+pub(crate) fn socket_closed(addr: &Addr, protocol: &str) {
+    info!(name: "socket_closed", target: "marline", %addr, protocol, "datagram socket closed");
+}
+
+pub(crate) fn socket_lost(addr: &Addr, error: &dyn Display) {
+    error!(name: "socket_lost", target: "marline", %addr, "datagram socket lost: {error}");
+}
+
+pub(crate) fn datagram_lost(addr: &Addr, error: &dyn Display) {
+    warn!(name: "datagram_lost", target: "marline", %addr, "a datagram was lost: {error}");
+}
+
 // ---- panics
 
 pub(crate) fn callback_panicked(protocol: &str, peer: &Addr, callback: &str, message: &str) {
@@ -125,6 +143,13 @@ pub(crate) fn callback_panicked(protocol: &str, peer: &Addr, callback: &str, mes
 pub(crate) fn watcher_panicked(watcher: &str, descriptor: i32, callback: &str, message: &str) {
     error!(
         name: "watcher_panicked", target: "marline", watcher, descriptor, callback,
+        "callback panicked: {message}"
+    );
+}
+
+pub(crate) fn datagram_panicked(protocol: &str, addr: &Addr, callback: &str, message: &str) {
+    error!(
+        name: "datagram_panicked", target: "marline", protocol, %addr, callback,
         "callback panicked: {message}"
     );
 }
@@ -213,8 +238,13 @@ mod tests {
         descriptors_refused("P", &addr, 1);
         stalls(None, &"why");
         stalled(None, &"why");
+        socket_opened(&addr, "P");
+        socket_closed(&addr, "P");
+        socket_lost(&addr, &"why");
+        datagram_lost(&addr, &"why");
         callback_panicked("P", &addr, "data_received", "why");
         watcher_panicked("W", 3, "readable", "why");
+        datagram_panicked("P", &addr, "datagram_received", "why");
         call_panicked("call", "why");
         timer_panicked(site, "why");
         task_panicked("why");

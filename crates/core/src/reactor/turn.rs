@@ -6,6 +6,7 @@ use super::beat::Callback;
 use super::current::Entered;
 use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
+use super::source::Entry;
 use super::{Reactor, Turn};
 use crate::driver::{Completion, Handle};
 use crate::panic::guard_quietly;
@@ -280,9 +281,13 @@ impl Reactor {
                     inner.lend(&[]);
                 }
             }
-            Completion::Datagrams { socket, .. } | Completion::DatagramFailed { socket, .. } => {
-                self.complete(socket, completion);
+            // `complete` would clone the owner twice, and there may be a million of these a second.
+            Completion::Datagrams { socket, .. } => {
+                if let Entry::Other(source) = inner.reported(socket) {
+                    source.completed(completion);
+                }
             }
+            Completion::DatagramFailed { socket, .. } => self.complete(socket, completion),
             Completion::Readable { watch } | Completion::Writable { watch } => {
                 self.complete(watch, completion);
             }

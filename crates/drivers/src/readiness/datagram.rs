@@ -8,7 +8,9 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 
 use marline_core::Addr;
-use marline_core::driver::{Completion, Datagram, DatagramOptions, Handle, Membership, OsError};
+use marline_core::driver::{
+    Completion, Datagram, DatagramOptions, Handle, Mail, Membership, OsError, Parcel,
+};
 use rustix::io::Errno;
 
 use super::Readiness;
@@ -16,7 +18,7 @@ use super::selector::{Interest, Ready, Selector};
 use super::table::{Kind, Marks};
 use crate::datagram::{connect, datagrams, set_membership};
 use crate::socket::{fault, take_error};
-use crate::sys::datagram::{CHUNK, Inbox, Left, Outbox, receive_together};
+use crate::sys::datagram::{CHUNK, Inbox, Left, Message, Outbox, receive_together};
 
 /// What the datagram sockets of a driver share.
 #[derive(Debug)]
@@ -29,19 +31,14 @@ pub(super) struct Datagrams {
     count: usize,
     /// How many messages the next call may bring.
     ask: usize,
-    /// Where what was reported last came from.
-    from: Option<(Handle, From)>,
+    /// Where what was reported last came from, if it was held.
+    held_from: Option<(Handle, Option<Addr>)>,
+    /// Room to move messages out in.
+    parcels: Vec<Parcel>,
     /// What sockets have received and could not be told.
     held: Vec<Held>,
     /// The message of those that was reported last.
     held_chunk: Vec<u8>,
-}
-
-#[derive(Debug)]
-enum From {
-    /// The source of a message in the inbox.
-    Slot(usize),
-    Addr(Option<Addr>),
 }
 
 /// What was received for a socket before receiving was switched off.
@@ -68,7 +65,8 @@ impl Datagrams {
             at: 0,
             count: 0,
             ask: FIRST_ASK,
-            from: None,
+            held_from: None,
+            parcels: Vec::new(),
             held: Vec::new(),
             held_chunk: Vec::new(),
         }
@@ -76,7 +74,12 @@ impl Datagrams {
 
     /// Whether there is something to do when receiving is switched on or off.
     pub(super) fn minds(&self, socket: Handle, on: bool) -> bool {
-        if on { self.holds(socket) } else { self.of == socket && self.at < self.count }
+        if on { self.holds(socket) } else { self.is_begun(socket) }
+    }
+
+    /// Whether messages of this socket lie in the inbox that were not reported.
+    fn is_begun(&self, socket: Handle) -> bool {
+        self.of == socket && self.at < self.count
     }
 
     /// Whether something waits for receiving to be switched on again.
@@ -84,33 +87,47 @@ impl Datagrams {
         self.held.iter().any(|held| held.socket == socket)
     }
 
+    /// The bytes of the message that was reported last, in a buffer of their own: the way for who takes them one by one.
     pub(super) fn take(&mut self, chunk: u32) -> Vec<u8> {
         match chunk {
             HELD => std::mem::take(&mut self.held_chunk),
-            slot => self.inbox.take(slot as usize),
+            slot => self.inbox.bytes(slot as usize).to_vec(),
         }
     }
 
-    pub(super) fn give_back(&mut self, chunk: u32, buffer: Vec<u8>) {
-        // What was held is in a buffer of its own length, which nobody needs again.
-        if chunk != HELD {
-            self.inbox.give_back(chunk as usize, buffer);
+    /// Moves out the message that was reported last, and all behind it.
+    pub(super) fn take_rest(&mut self, socket: Handle) -> Option<Mail> {
+        let first = self.at.checked_sub(1).filter(|_| self.of == socket)?;
+        if self.held_from.is_some() || !self.inbox.is_whole(first) {
+            return None;
         }
+        let mut mail = Mail { bytes: Vec::new(), parcels: std::mem::take(&mut self.parcels) };
+        self.inbox.take_all(first, &mut mail);
+        (self.of, self.at, self.count) = (NOBODY, 0, 0);
+        Some(mail)
     }
 
+    pub(super) fn give_back(&mut self, mail: Mail) {
+        self.inbox.give_back(mail.bytes);
+        self.parcels = mail.parcels;
+    }
+
+    #[inline]
     pub(super) fn source(&self, socket: Handle) -> Option<Addr> {
-        match self.from.as_ref().filter(|(of, _)| *of == socket)? {
-            (_, From::Slot(slot)) => self.inbox.source(*slot),
-            (_, From::Addr(addr)) => addr.clone(),
+        match &self.held_from {
+            Some((of, from)) if *of == socket => from.clone(),
+            // The one before the next.
+            _ if self.of == socket => self.inbox.source(self.at.checked_sub(1)?),
+            _ => None,
         }
     }
 
     /// The socket is closed.
     pub(super) fn forget(&mut self, socket: Handle) {
         if self.of == socket {
-            self.count = 0;
+            (self.of, self.at, self.count) = (NOBODY, 0, 0);
         }
-        self.from.take_if(|(of, _)| *of == socket);
+        self.held_from.take_if(|(of, _)| *of == socket);
         self.held.retain(|held| held.socket != socket);
     }
 
@@ -121,15 +138,13 @@ impl Datagrams {
         if slot >= self.count {
             return None;
         }
-        let message = self.inbox.message(slot)?;
+        let Message { len, segment, truncated } = self.inbox.message(slot)?;
         self.at += 1;
-        if message.truncated {
+        if truncated {
             return Some(too_long(socket));
         }
-        self.from = Some((socket, From::Slot(slot)));
-        let (len, chunk) = (message.len, slot as u32);
-        let segment = message.segment.unwrap_or(len);
-        Some(Completion::Datagrams { socket, chunk, len, segment, more: self.at < self.count })
+        let more = self.at < self.count;
+        Some(Completion::Datagrams { socket, chunk: slot as u32, len, segment, more })
     }
 
     /// Copies the rest of the inbox, for receiving was switched off.
@@ -140,7 +155,7 @@ impl Datagrams {
             let Some(message) = self.inbox.message(slot) else { break };
             messages.push_back(HeldMessage {
                 bytes: (!message.truncated).then(|| self.inbox.bytes(slot).to_vec()),
-                segment: message.segment.unwrap_or(message.len),
+                segment: message.segment,
                 from: self.inbox.source(slot),
             });
         }
@@ -165,14 +180,12 @@ impl Datagrams {
         let Some(bytes) = bytes else { return Some(too_long(socket)) };
         let len = bytes.len();
         self.held_chunk = bytes;
-        self.from = Some((socket, From::Addr(from)));
+        self.held_from = Some((socket, from));
         Some(Completion::Datagrams { socket, chunk: HELD, len, segment, more })
     }
 
     /// Has the next call bring more if this one brought all it could, and fewer if that was too much at a time.
-    fn adapt(&mut self, brought: usize) {
-        let bytes: usize =
-            (0..brought).filter_map(|slot| self.inbox.message(slot)).map(|one| one.len).sum();
+    fn adapt(&mut self, brought: usize, bytes: usize) {
         if bytes > MUCH {
             self.ask = (self.ask / 2).max(LEAST_ASK);
         } else if brought == self.ask && bytes <= MUCH / 2 {
@@ -215,7 +228,7 @@ impl<S: Selector> Readiness<S> {
         let entry = self.table.get(socket)?;
         let reads = entry.reads();
         let shared = &mut self.datagrams;
-        let is_begun = shared.of == socket && shared.at < shared.count;
+        let is_begun = shared.is_begun(socket);
         if !reads {
             self.advance();
             return self.deaf_ready(socket, ready);
@@ -230,10 +243,11 @@ impl<S: Selector> Readiness<S> {
                     self.notices.push_back(held_notice(shared.of));
                 }
                 (shared.of, shared.at, shared.count) = (socket, 0, 0);
+                shared.held_from = None;
                 match shared.inbox.receive(entry.fd()?, shared.ask) {
-                    Ok(count) => {
+                    Ok((count, bytes)) => {
                         shared.count = count;
-                        shared.adapt(count);
+                        shared.adapt(count, bytes);
                     }
                     Err(errno) => return self.not_received(socket, errno),
                 }
@@ -257,6 +271,17 @@ impl<S: Selector> Readiness<S> {
             }
             _ => Some(Completion::DatagramFailed { socket, error: fault(errno) }),
         }
+    }
+
+    /// What the last call brought is moved out at once.
+    pub(super) fn take_received(&mut self, socket: Handle) -> Option<Mail> {
+        let is_begun = self.datagrams.is_begun(socket);
+        let mail = self.datagrams.take_rest(socket)?;
+        if is_begun {
+            // Else the last of them has done that.
+            self.advance();
+        }
+        Some(mail)
     }
 
     /// A socket that does not receive is ready all the same.

@@ -26,8 +26,8 @@ use std::time::SystemTime;
 
 use marline_core::driver::{
     Adopt, Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Datagram,
-    DatagramOptions, Driver, Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing,
-    Sent, SocketOption, StallWatch, Waker,
+    DatagramOptions, Driver, Handle, Job, JobId, ListenOptions, Mail, Membership, OsError,
+    Outgoing, Sent, SocketOption, StallWatch, Waker,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -529,8 +529,12 @@ impl<S: Selector> Driver for Readiness<S> {
         self.datagrams.take(chunk)
     }
 
-    fn give_back(&mut self, chunk: u32, buffer: Vec<u8>) {
-        self.datagrams.give_back(chunk, buffer);
+    fn take_datagrams(&mut self, socket: Handle) -> Option<Mail> {
+        self.take_received(socket)
+    }
+
+    fn give_back_datagrams(&mut self, _socket: Handle, mail: Mail) {
+        self.datagrams.give_back(mail);
     }
 
     fn datagram_source(&mut self, socket: Handle) -> Option<Addr> {

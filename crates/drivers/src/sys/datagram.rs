@@ -10,18 +10,18 @@ use std::path::PathBuf;
 use std::ptr;
 
 use marline_core::Addr;
-use marline_core::driver::Datagram;
+use marline_core::driver::{Datagram, Mail, Parcel};
 use rustix::io::Errno;
 
-/// Where datagrams are received: a chunk for each message of a call.
+/// Where datagrams are received: a chunk for each message of a call, all in one buffer, which is moved out while somebody reads them.
 ///
-/// A chunk is allocated when a call first wants it, and the pages of it that nothing was written to are never touched.
+/// The pages of it that nothing was written to are never touched.
 pub(crate) struct Inbox {
     headers: Vec<libc::mmsghdr>,
     pieces: Vec<libc::iovec>,
     names: Vec<Name>,
     controls: Vec<Control>,
-    chunks: Vec<Vec<u8>>,
+    bytes: Vec<u8>,
     /// How many messages the last call brought: from the first on, these slots are to be set up anew.
     used: usize,
 }
@@ -31,8 +31,8 @@ pub(crate) struct Inbox {
 pub(crate) struct Message {
     /// How many bytes, from the start of the chunk.
     pub(crate) len: usize,
-    /// How long each datagram in it is, if there are several.
-    pub(crate) segment: Option<usize>,
+    /// How long each datagram in it is: as long as the message, if there is one.
+    pub(crate) segment: usize,
     /// Whether the chunk was too short for it.
     pub(crate) truncated: bool,
 }
@@ -45,24 +45,23 @@ impl Inbox {
             pieces: Vec::new(),
             names: Vec::new(),
             controls: Vec::new(),
-            chunks: Vec::new(),
+            bytes: Vec::new(),
             used: 0,
         }
     }
 
     /// Receives up to `most` messages, at least one and without waiting; whatever the last call brought is forgotten. Answers how many
-    /// there are.
-    pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, most: usize) -> Result<usize, Errno> {
-        self.grow(most);
-        for slot in 0..self.used {
-            self.arm(slot);
-        }
+    /// there are, and how many bytes they have together.
+    pub(crate) fn receive(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        most: usize,
+    ) -> Result<(usize, usize), Errno> {
+        self.arm(most);
         self.used = 0;
         loop {
-            // SAFETY: `most` is not above the number of headers, for `grow` made as many. Each was set up by `arm` and points to a name, a
-            // control buffer, an iovec and through that to a chunk, with their true sizes; all of these are owned by `self` and
-            // borrowed exclusively for the call. `arm` is called again for each slot that a chunk was moved out of or a name read, before
-            // the next call; the others were not touched since.
+            // SAFETY: `arm` has made at least `most` headers. Each points to a name, a control buffer, an iovec and through that to a chunk,
+            // with their true sizes; all of these are owned by `self` and borrowed exclusively for the call. The chunks do not overlap.
             let count = unsafe {
                 libc::recvmmsg(
                     fd.as_raw_fd(),
@@ -74,8 +73,10 @@ impl Inbox {
             };
             match usize::try_from(count) {
                 Ok(count) => {
-                    self.used = count.min(self.headers.len());
-                    return Ok(self.used);
+                    let brought = self.headers.get(..count).unwrap_or_default();
+                    self.used = brought.len();
+                    let bytes = brought.iter().map(|header| header.msg_len as usize).sum();
+                    return Ok((self.used, bytes));
                 }
                 Err(_) => match last_error() {
                     Errno::INTR => {}
@@ -86,17 +87,26 @@ impl Inbox {
     }
 
     /// One message of the last call.
+    #[inline]
     pub(crate) fn message(&self, slot: usize) -> Option<Message> {
         let header = self.headers.get(slot).filter(|_| slot < self.used)?;
         let len = header.msg_len as usize;
-        let has_control = header.msg_hdr.msg_controllen > 0;
-        let segment =
-            if has_control { self.controls.get(slot).and_then(Control::segment) } else { None };
+        let segment = match header.msg_hdr.msg_controllen {
+            0 => len,
+            _ => self.controls.get(slot).and_then(Control::segment).unwrap_or(len),
+        };
         let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
         Some(Message { len, segment, truncated })
     }
 
+    /// Whether of the messages from this one on none was cut off.
+    pub(crate) fn is_whole(&self, first: usize) -> bool {
+        let headers = self.headers.get(first..self.used).unwrap_or_default();
+        headers.iter().all(|header| header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0)
+    }
+
     /// Where a message of the last call came from.
+    #[inline]
     pub(crate) fn source(&self, slot: usize) -> Option<Addr> {
         let header = self.headers.get(slot).filter(|_| slot < self.used)?;
         self.names.get(slot)?.decode(header.msg_hdr.msg_namelen as usize)
@@ -104,57 +114,80 @@ impl Inbox {
 
     /// The bytes of a message of the last call.
     pub(crate) fn bytes(&self, slot: usize) -> &[u8] {
-        match (self.chunks.get(slot), self.message(slot)) {
-            (Some(chunk), Some(message)) => chunk.get(..message.len).unwrap_or_default(),
-            _ => &[],
-        }
+        let len = self.message(slot).map_or(0, |message| message.len);
+        self.bytes.get(slot * CHUNK..).and_then(|chunk| chunk.get(..len)).unwrap_or_default()
     }
 
-    /// Moves the chunk of a message of the last call out.
-    pub(crate) fn take(&mut self, slot: usize) -> Vec<u8> {
-        if slot < self.used { std::mem::take(&mut self.chunks[slot]) } else { Vec::new() }
-    }
-
-    /// Gives a chunk back.
-    pub(crate) fn give_back(&mut self, slot: usize, chunk: Vec<u8>) {
-        if slot < self.used && chunk.len() == CHUNK {
-            self.chunks[slot] = chunk;
-        }
-    }
-
-    /// Makes sure that there are so many slots.
-    fn grow(&mut self, most: usize) {
-        if self.headers.len() >= most {
+    /// Moves the messages of the last call out from one on. Nobody is told of those from an address that nobody understands.
+    pub(crate) fn take_all(&mut self, first: usize, mail: &mut Mail) {
+        mail.bytes = std::mem::take(&mut self.bytes);
+        mail.parcels.clear();
+        let slots = first..self.used;
+        let (Some(headers), Some(names), Some(controls)) = (
+            self.headers.get(slots.clone()),
+            self.names.get(slots.clone()),
+            self.controls.get(slots.clone()),
+        ) else {
             return;
-        }
-        self.headers.resize(most, empty_header());
-        self.pieces.resize(most, libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 });
-        self.names.resize(most, Name::EMPTY);
-        self.controls.resize(most, Control::EMPTY);
-        self.chunks.resize_with(most, Vec::new);
-        // They may have moved.
-        for slot in 0..most {
-            self.arm(slot);
+        };
+        mail.parcels.reserve(slots.len());
+        for (((slot, header), name), control) in slots.zip(headers).zip(names).zip(controls) {
+            let Some(from) = name.decode(header.msg_hdr.msg_namelen as usize) else { continue };
+            let len = header.msg_len as usize;
+            let segment = match header.msg_hdr.msg_controllen {
+                0 => len,
+                _ => control.segment().unwrap_or(len),
+            };
+            mail.parcels.push(Parcel { at: slot * CHUNK, len, segment, from });
         }
     }
 
-    /// Sets a slot up for the next call.
-    fn arm(&mut self, slot: usize) {
-        let chunk = &mut self.chunks[slot];
-        if chunk.len() != CHUNK {
-            // Zeroed by the system: fresh pages are not touched.
-            *chunk = vec![0; CHUNK];
+    /// Gives the buffer back.
+    pub(crate) fn give_back(&mut self, bytes: Vec<u8>) {
+        self.bytes = bytes;
+    }
+
+    /// Sets up what the next call needs for so many messages: everything if there is not room enough yet, else what the system has changed, and
+    /// where the chunks are.
+    fn arm(&mut self, most: usize) {
+        let mut stale = self.used;
+        let grows = self.headers.len() < most;
+        if grows {
+            self.headers.resize(most, empty_header());
+            self.pieces.resize(most, libc::iovec { iov_base: ptr::null_mut(), iov_len: CHUNK });
+            self.names.resize(most, Name::EMPTY);
+            self.controls.resize(most, Control::EMPTY);
+            // They may have moved.
+            let (mut pieces, mut names) = (self.pieces.as_mut_ptr(), self.names.as_mut_ptr());
+            let mut controls = self.controls.as_mut_ptr();
+            for header in &mut self.headers {
+                header.msg_hdr.msg_name = names.cast();
+                header.msg_hdr.msg_iov = pieces;
+                header.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_control = controls.cast();
+                (pieces, names) = (pieces.wrapping_add(1), names.wrapping_add(1));
+                controls = controls.wrapping_add(1);
+            }
+            stale = most;
         }
-        self.pieces[slot] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: CHUNK };
-        let header = &mut self.headers[slot];
-        header.msg_len = 0;
-        header.msg_hdr.msg_name = self.names.as_mut_ptr().wrapping_add(slot).cast();
-        header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
-        header.msg_hdr.msg_iov = self.pieces.as_mut_ptr().wrapping_add(slot);
-        header.msg_hdr.msg_iovlen = 1;
-        header.msg_hdr.msg_control = self.controls.as_mut_ptr().wrapping_add(slot).cast();
-        header.msg_hdr.msg_controllen = size_of::<Control>() as _;
-        header.msg_hdr.msg_flags = 0;
+        let needed = self.headers.len() * CHUNK;
+        if self.bytes.len() != needed {
+            // Zeroed by the system: fresh pages are not touched.
+            self.bytes = vec![0; needed];
+        }
+        let base = self.bytes.as_mut_ptr();
+        if grows || self.pieces.first().is_some_and(|piece| piece.iov_base != base.cast()) {
+            // Another buffer than they point to, or more of them.
+            let mut chunk = base;
+            for piece in &mut self.pieces {
+                piece.iov_base = chunk.cast();
+                chunk = chunk.wrapping_add(CHUNK);
+            }
+        }
+        for header in self.headers.iter_mut().take(stale) {
+            header.msg_hdr.msg_namelen = size_of::<Name>() as libc::socklen_t;
+            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        }
     }
 }
 
@@ -166,24 +199,13 @@ impl fmt::Debug for Inbox {
 
 /// Room for what a sending call is told, kept for the next one.
 pub(crate) struct Outbox {
+    /// These four have an element for each message of a call, [`MESSAGES`] of them once anything was sent.
     headers: Vec<libc::mmsghdr>,
-    pieces: Vec<libc::iovec>,
     names: Vec<Name>,
     controls: Vec<Control>,
-    runs: Vec<Run>,
-}
-
-/// Datagrams that leave as one message.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    /// How many.
-    count: usize,
-    /// The first of its pieces, and how many there are.
-    pieces: (usize, usize),
-    /// Its name, and how long that is; no length for a connected socket.
-    name: (usize, usize),
-    /// How long each is, if they are several.
-    segment: u16,
+    /// How many datagrams leave as this message.
+    counts: Vec<usize>,
+    pieces: Vec<libc::iovec>,
 }
 
 /// What has become of a sending call.
@@ -199,89 +221,110 @@ impl Outbox {
     pub(crate) const fn new() -> Self {
         Self {
             headers: Vec::new(),
-            pieces: Vec::new(),
             names: Vec::new(),
             controls: Vec::new(),
-            runs: Vec::new(),
+            counts: Vec::new(),
+            pieces: Vec::new(),
         }
     }
 
     /// Sends datagrams in one system call, as many of them as that takes ([`MESSAGES`]); with `segmented` those of the same length to the
-    /// same address as one message that the system cuts. None of the addresses may be one that [`encodable`] refuses.
+    /// same address as one message that the system cuts. An address that no datagram can be sent to ends them.
     pub(crate) fn send(
         &mut self,
         fd: BorrowedFd<'_>,
         batch: &[Datagram<'_>],
         segmented: bool,
     ) -> Left {
-        self.plan(batch, segmented);
-        if self.runs.is_empty() {
+        let messages = self.plan(batch, segmented);
+        if messages == 0 {
             return Left::None { errno: Errno::AFNOSUPPORT, segmented: false };
         }
-        self.point();
         loop {
-            // SAFETY: each header points to an iovec array, and where it has them to a name and a control buffer, with their true lengths; all
-            // are elements of vectors of `self` that are complete, and nothing is pushed to them before the call is over. The pieces lie
-            // within the bytes of `batch`, which are borrowed for the call and which the system only reads.
+            // SAFETY: `plan` has set up so many headers, and there are as many. Each points to an iovec array, and where it has them to a name
+            // and a control buffer, with their true lengths; all are elements of vectors of `self` that have not moved since, and `self`
+            // is borrowed exclusively for the call. The pieces lie within the bytes of `batch`, which are borrowed for the call and which the
+            // system only reads.
             let count = unsafe {
                 libc::sendmmsg(
                     fd.as_raw_fd(),
                     self.headers.as_mut_ptr(),
-                    self.headers.len() as libc::c_uint,
+                    messages as libc::c_uint,
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
                 )
             };
             return match usize::try_from(count) {
-                Ok(sent) => Left::Some(self.runs.iter().take(sent).map(|run| run.count).sum()),
+                Ok(sent) => Left::Some(self.counts.iter().take(sent).sum()),
                 Err(_) => match last_error() {
                     Errno::INTR => continue,
                     errno => Left::None {
                         errno,
-                        segmented: self.runs.first().is_some_and(|run| run.count > 1),
+                        segmented: self.counts.first().is_some_and(|count| *count > 1),
                     },
                 },
             };
         }
     }
 
-    /// Divides a batch into messages, up to the first that is for an address no datagram can be sent to.
-    fn plan(&mut self, batch: &[Datagram<'_>], segmented: bool) {
+    /// Divides a batch into messages, up to the first that is for an address no datagram can be sent to, and sets their headers up. How many
+    /// there are, [`MESSAGES`] at most.
+    fn plan(&mut self, batch: &[Datagram<'_>], segmented: bool) -> usize {
+        if self.headers.is_empty() {
+            self.headers.resize(MESSAGES, empty_header());
+            self.names.resize(MESSAGES, Name::EMPTY);
+            self.controls.resize(MESSAGES, Control::EMPTY);
+            self.counts.resize(MESSAGES, 0);
+        }
         self.pieces.clear();
-        self.names.clear();
-        self.controls.clear();
-        self.runs.clear();
+        // No more than that, so that they do not move while headers point to them.
+        self.pieces.reserve(batch.len());
+        let (names, pieces) = (self.names.as_mut_ptr(), self.pieces.as_mut_ptr());
+        let controls = self.controls.as_mut_ptr();
         let mut rest = batch;
-        let mut named: Option<(&Addr, (usize, usize))> = None;
+        let mut messages = 0;
+        let mut named: Option<(&Addr, *mut Name, usize)> = None;
         while let Some(first) = rest.first()
-            && self.runs.len() < MESSAGES
+            && messages < MESSAGES
         {
+            let (name, name_len) = match (first.to, named) {
+                (None, _) => (ptr::null_mut(), 0),
+                (Some(to), Some((before, name, len))) if ptr::eq(to, before) => (name, len),
+                (Some(to), _) => {
+                    let Some(len) = self.names[messages].encode(to) else { break };
+                    let name = names.wrapping_add(messages);
+                    named = Some((to, name, len));
+                    (name, len)
+                }
+            };
             let count = if segmented { run_of(rest) } else { 1 };
             let (run, after) = rest.split_at(count);
             rest = after;
-            let name = match (first.to, named) {
-                (None, _) => (0, 0),
-                (Some(to), Some((before, name))) if ptr::eq(to, before) => name,
-                (Some(to), _) => {
-                    let mut bytes = Name::EMPTY;
-                    let Some(len) = bytes.encode(to) else { return };
-                    self.names.push(bytes);
-                    let name = (self.names.len() - 1, len);
-                    named = Some((to, name));
-                    name
-                }
-            };
             let begin = self.pieces.len();
             for datagram in run {
                 self.piece(begin, datagram.bytes);
             }
-            let pieces = (begin, self.pieces.len() - begin);
-            // At most 65,507.
-            let segment = first.bytes.len() as u16;
-            self.runs.push(Run { count, pieces, name, segment });
+            let header = &mut self.headers[messages].msg_hdr;
+            header.msg_name = name.cast();
+            header.msg_namelen = name_len as libc::socklen_t;
+            header.msg_iov = pieces.wrapping_add(begin);
+            header.msg_iovlen = (self.pieces.len() - begin) as _;
+            if count > 1 {
+                // At most 65,507.
+                self.controls[messages] = Control::with_segment(first.bytes.len() as u16);
+                header.msg_control = controls.wrapping_add(messages).cast();
+                header.msg_controllen = size_of::<Control>() as _;
+            } else {
+                header.msg_control = ptr::null_mut();
+                header.msg_controllen = 0;
+            }
+            self.counts[messages] = count;
+            messages += 1;
         }
+        messages
     }
 
     /// One more piece of a message, or more of its last one.
+    #[inline]
     fn piece(&mut self, begin: usize, bytes: &[u8]) {
         let base = bytes.as_ptr().cast_mut();
         if let Some(last) = self.pieces.get_mut(begin..).and_then(<[_]>::last_mut)
@@ -293,38 +336,11 @@ impl Outbox {
         }
         self.pieces.push(libc::iovec { iov_base: base.cast(), iov_len: bytes.len() });
     }
-
-    /// Fills the headers in, now that nothing they point to moves any more.
-    fn point(&mut self) {
-        self.headers.clear();
-        for run in &self.runs {
-            if run.count > 1 {
-                self.controls.push(Control::with_segment(run.segment));
-            }
-        }
-        let (names, pieces) = (self.names.as_mut_ptr(), self.pieces.as_mut_ptr());
-        let mut control = self.controls.as_mut_ptr();
-        for run in &self.runs {
-            let mut header = empty_header();
-            if run.name.1 > 0 {
-                header.msg_hdr.msg_name = names.wrapping_add(run.name.0).cast();
-                header.msg_hdr.msg_namelen = run.name.1 as libc::socklen_t;
-            }
-            header.msg_hdr.msg_iov = pieces.wrapping_add(run.pieces.0);
-            header.msg_hdr.msg_iovlen = run.pieces.1 as _;
-            if run.count > 1 {
-                header.msg_hdr.msg_control = control.cast();
-                header.msg_hdr.msg_controllen = size_of::<Control>() as _;
-                control = control.wrapping_add(1);
-            }
-            self.headers.push(header);
-        }
-    }
 }
 
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("runs", &self.runs.len()).finish_non_exhaustive()
+        f.debug_struct("Outbox").finish_non_exhaustive()
     }
 }
 
@@ -423,7 +439,27 @@ impl Name {
     }
 
     /// Reads an address that the system wrote, of so many bytes.
+    #[inline]
     fn decode(&self, len: usize) -> Option<Addr> {
+        if len == size_of::<libc::sockaddr_in>() && self.family() == libc::AF_INET {
+            return self.decode_v4();
+        }
+        self.decode_any(len)
+    }
+
+    fn family(&self) -> libc::c_int {
+        libc::c_int::from(libc::sa_family_t::from_ne_bytes([self.0[0], self.0[1]]))
+    }
+
+    #[inline]
+    fn decode_v4(&self) -> Option<Addr> {
+        let port = u16::from_be_bytes(get(&self.0, offset_of!(libc::sockaddr_in, sin_port))?);
+        let ip = get::<4>(&self.0, offset_of!(libc::sockaddr_in, sin_addr))?;
+        Some(Addr::Ip(SocketAddrV4::new(Ipv4Addr::from(ip), port).into()))
+    }
+
+    #[inline(never)]
+    fn decode_any(&self, len: usize) -> Option<Addr> {
         let bytes = self.0.get(..len)?;
         let family = match bytes.get(..2) {
             Some(family) => libc::c_int::from(libc::sa_family_t::from_ne_bytes(get(family, 0)?)),
@@ -431,11 +467,7 @@ impl Name {
             None => libc::AF_UNIX,
         };
         match family {
-            libc::AF_INET => {
-                let port = u16::from_be_bytes(get(bytes, offset_of!(libc::sockaddr_in, sin_port))?);
-                let ip = get::<4>(bytes, offset_of!(libc::sockaddr_in, sin_addr))?;
-                Some(Addr::Ip(SocketAddrV4::new(Ipv4Addr::from(ip), port).into()))
-            }
+            libc::AF_INET if len >= size_of::<libc::sockaddr_in>() => self.decode_v4(),
             libc::AF_INET6 => {
                 type In6 = libc::sockaddr_in6;
                 let port = u16::from_be_bytes(get(bytes, offset_of!(In6, sin6_port))?);

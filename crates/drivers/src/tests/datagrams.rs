@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use marline_core::Addr;
 use marline_core::driver::{
-    Capability, Close, Completion, Datagram, DatagramOptions, Handle, OsError,
+    Capability, Close, Completion, Datagram, DatagramOptions, Handle, OsError, SocketOption,
 };
 
 use super::{Bench, PATIENCE, each, ip};
@@ -215,4 +215,104 @@ fn together(bench: &mut Bench, from: Handle) -> (Vec<Vec<u8>>, bool) {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn what_came_together_can_be_moved_out_at_once_and_is_not_reported_again() {
+    each(|mut bench| {
+        let (socket, addr) = bind(&mut bench, "127.0.0.1:0");
+        let (one, other) =
+            (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        // Given back, kept, or replaced: the next ones arrive whole.
+        for round in 0..6_u8 {
+            let sent: [(&UdpSocket, Vec<u8>); 4] = [
+                (&one, vec![round; 5]),
+                (&one, Vec::new()),
+                (&other, vec![round; 3000]),
+                (&one, vec![round; 1]),
+            ];
+            for (peer, bytes) in &sent {
+                peer.send_to(bytes, addr).unwrap();
+            }
+            let expected: Vec<_> = sent
+                .into_iter()
+                .map(|(peer, bytes)| (bytes, Addr::from(peer.local_addr().unwrap())))
+                .collect();
+            let mut got = Vec::new();
+            while got.len() < expected.len() {
+                let Completion::Datagrams { socket: of, .. } = bench.next() else { panic!() };
+                assert_eq!(of, socket);
+                let mut mail = bench.driver.take_datagrams(socket).unwrap();
+                assert!(bench.driver.take_datagrams(socket).is_none(), "it is moved out");
+                got.extend(mail.parcels.iter().map(|parcel| {
+                    assert_eq!(parcel.segment, parcel.len);
+                    (mail.bytes_of(parcel).to_vec(), parcel.from.clone())
+                }));
+                match round % 3 {
+                    0 => bench.driver.give_back_datagrams(socket, mail),
+                    1 => drop(mail),
+                    _ => {
+                        mail.bytes.truncate(1);
+                        bench.driver.give_back_datagrams(socket, mail);
+                    }
+                }
+            }
+            assert_eq!(got, expected, "round {round}");
+            bench.assert_idle();
+        }
+    });
+}
+
+#[test]
+fn messages_with_one_that_is_too_long_among_them_come_one_by_one() {
+    each(|mut bench| {
+        let path = std::env::temp_dir().join(format!("marline-long-{}", std::process::id()));
+        let _left_over = std::fs::remove_file(&path);
+        let (socket, _) = bench
+            .driver
+            .bind_datagram(&Addr::Unix(path.clone()), &DatagramOptions::default())
+            .unwrap();
+        let peer = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        for len in [3, 65_537, 4] {
+            peer.send_to(&vec![1; len], &path).unwrap();
+        }
+        assert!(matches!(bench.next(), Completion::Datagrams { len: 3, more: true, .. }));
+        assert!(bench.driver.take_datagrams(socket).is_none());
+        assert!(
+            matches!(bench.next(), Completion::DatagramFailed { error, .. } if error.code() == Some(90))
+        );
+        assert!(matches!(bench.next(), Completion::Datagrams { len: 4, more: false, .. }));
+        assert_eq!(bench.driver.take_datagrams(socket).unwrap().parcels[0].len, 4);
+        bench.assert_idle();
+        bench.driver.close(socket, Close::Graceful);
+    });
+}
+
+#[test]
+fn a_full_send_buffer_drops_the_rest_of_a_batch_and_the_socket_goes_on() {
+    each(|mut bench| {
+        // Between UNIX sockets, for there what was sent counts against the sender until it is read.
+        let path = std::env::temp_dir().join(format!("marline-full-{}", std::process::id()));
+        let _left_over = std::fs::remove_file(&path);
+        let peer = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let unnamed = Addr::Unix(std::path::PathBuf::new());
+        let (socket, _) =
+            bench.driver.bind_datagram(&unnamed, &DatagramOptions::default()).unwrap();
+        // The least that the system has.
+        bench.driver.set_option(socket, SocketOption::SendBuffer(1)).unwrap();
+        let (to, bytes) = (Addr::Unix(path.clone()), [7; 1000]);
+        let batch = [Datagram { to: Some(&to), bytes: &bytes }; 64];
+        let sent = bench.driver.send_datagrams(socket, &batch).unwrap();
+        assert!((1..64).contains(&sent), "{sent} of 64");
+        let error = bench.driver.send_datagrams(socket, &batch[sent..]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        let mut got = [0; 2000];
+        for _ in 0..sent {
+            assert_eq!(peer.recv(&mut got).unwrap(), 1000);
+        }
+        assert_eq!(peer.recv(&mut got).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(bench.driver.send_datagrams(socket, &batch[..1]).is_ok());
+        std::fs::remove_file(&path).unwrap();
+    });
 }

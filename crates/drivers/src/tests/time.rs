@@ -115,10 +115,10 @@ fn a_capability_that_is_not_there_is_not_claimed() {
             Capability::Resolve,
             Capability::Work,
             Capability::Signals,
-            Capability::Stalls,
             Capability::Watch,
             Capability::PassDescriptors,
             Capability::SendFile,
+            Capability::Stalls,
         ];
         assert_eq!(there, expected);
     });

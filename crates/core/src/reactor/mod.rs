@@ -25,6 +25,7 @@ mod signals;
 pub(crate) mod source;
 mod task;
 mod turn;
+mod wakeup;
 mod work;
 
 use std::fmt;

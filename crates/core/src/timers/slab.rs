@@ -481,10 +481,12 @@ mod tests {
         let far: Vec<Key> = (0..1000).map(|_| timers.insert(1 << 48, 0)).collect();
         while timers.pop_due(1, u64::MAX).is_some() {}
         assert!(far.iter().all(|&key| timers.cancel(key).is_some()));
+        assert!(timers.is_untidy());
         for _ in 0..=3 * 101_000 / TRIM {
             assert!(timers.pop_due(1, u64::MAX).is_none());
         }
         assert!(timers.slab.extent() <= KEEP, "{}", timers.slab.extent());
+        assert!(!timers.is_untidy());
         assert!(far.iter().all(|&key| timers.state(key) == State::Cancelled));
     }
 

@@ -63,7 +63,7 @@ impl Inner {
     }
 
     /// Puts a timer off, or sets it earlier; whether it is pending.
-    pub(super) fn reset_timer(&self, key: Key, deadline: Time) -> bool {
+    pub(crate) fn reset_timer(&self, key: Key, deadline: Time) -> bool {
         let pending = self.timers.borrow_mut().set_deadline(key, deadline.as_nanos());
         if pending {
             self.wakeup.set(deadline);

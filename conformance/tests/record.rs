@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use marline_conformance::{Ground, on_every_driver};
 use marline_core::driver::{
     Capability, Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, ListenOptions,
-    OsError, Outgoing, Sent, SocketOption, Waker,
+    OsError, Outgoing, Sent, SocketOption, Waker, Woken,
 };
 use marline_core::testing::CapturedLog;
 use marline_core::{Addr, CloseReason, Protocol, Reactor, Time, Transport};
@@ -23,7 +23,7 @@ enum Answer {
     Now(Time),
     Wall(SystemTime),
     Seed([u8; 32]),
-    Waited,
+    Waited(Woken),
     Next(Option<Completion>, Vec<u8>),
     Listening(Result<(Handle, Addr), OsError>),
     Connecting(Result<Handle, ConnectFault>),
@@ -91,10 +91,10 @@ impl Driver for Record {
         self.driver.waker()
     }
 
-    fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
-        self.driver.wait(until)?;
-        self.keep(Answer::Waited);
-        Ok(())
+    fn wait(&mut self, until: Option<Time>) -> io::Result<Woken> {
+        let woken = self.driver.wait(until)?;
+        self.keep(Answer::Waited(woken));
+        Ok(woken)
     }
 
     fn next(&mut self, scratch: &mut [u8]) -> Option<Completion> {
@@ -217,10 +217,8 @@ impl Driver for Replay {
         Arc::new(|| {})
     }
 
-    fn wait(&mut self, _: Option<Time>) -> io::Result<()> {
-        let answer = self.log.borrow_mut().answers.pop_front();
-        assert_eq!(answer, Some(Answer::Waited));
-        Ok(())
+    fn wait(&mut self, _: Option<Time>) -> io::Result<Woken> {
+        Ok(answer!(self, Waited))
     }
 
     fn next(&mut self, scratch: &mut [u8]) -> Option<Completion> {
@@ -373,6 +371,82 @@ on_every_driver!(a_recorded_run_replays_without_a_network, |ground| {
     assert!(log.borrow().answers.is_empty(), "{} answers unasked", log.borrow().answers.len());
     assert!(captured.events().iter().any(|event| event.name == "port_opened"));
 });
+
+/// A byte that goes to and fro until it has been back `left` times.
+struct Ping {
+    left: u32,
+}
+
+impl Protocol for Ping {
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        transport.write(data);
+        self.left -= 1;
+        if self.left == 0 {
+            let _ = transport.reactor().unwrap().stop();
+        }
+    }
+}
+
+/// What a driver that knows whether a deadline may have come is there for.
+#[test]
+fn a_turn_with_timers_pending_but_none_due_reads_no_clock() {
+    let (turns, clocks) = turns_and_clocks(|reactor| {
+        for more in 0..1000 {
+            reactor.call_later(Duration::from_secs(3600 + more), |_| {});
+        }
+    });
+    assert!(turns > 1000 && clocks < 20, "the clock was read {clocks} times in {turns} turns");
+}
+
+#[test]
+fn after_a_burst_of_timers_the_turns_that_follow_look_until_memory_is_given_back() {
+    let (turns, clocks) = turns_and_clocks(|reactor| {
+        let hour = Duration::from_secs(3600);
+        reactor.call_later(hour, |_| {});
+        let calls: Vec<_> = (0..100_000).map(|_| reactor.call_later(hour, |_| {})).collect();
+        assert!(calls.iter().all(|call| call.cancel().is_ok()));
+    });
+    assert!(turns > 1000, "{turns} turns");
+    // A thousand or so are given back in a turn.
+    assert!((50..200).contains(&clocks), "the clock was read {clocks} times");
+}
+
+/// How many turns a conversation took, and how often the clock was read.
+fn turns_and_clocks(before: impl FnOnce(&Reactor)) -> (usize, usize) {
+    let log = SharedLog::default();
+    let driver = driver_of(Ground { driver: "epoll" });
+    let reactor = Reactor::new(Record { driver, log: Rc::clone(&log) });
+    before(&reactor);
+    let port = reactor.listen_tcp("127.0.0.1:0", || Ping { left: 1000 }).unwrap();
+    let connected = reactor.connect_tcp(port.local_addr(), Ping { left: 1000 });
+    connected.map(|connected| connected.transport().write(b"x")).ignore();
+    reactor.run().unwrap();
+    let answers = &log.borrow().answers;
+    let count = |is: fn(&Answer) -> bool| answers.iter().filter(|answer| is(answer)).count();
+    let turns = count(|answer| matches!(answer, Answer::Waited(_)));
+    (turns, count(|answer| matches!(answer, Answer::Now(_))))
+}
+
+#[test]
+fn timers_that_were_cancelled_end_one_wait_at_most() {
+    let log = SharedLog::default();
+    let driver = driver_of(Ground { driver: "epoll" });
+    let reactor = Reactor::new(Record { driver, log: Rc::clone(&log) });
+    reactor.call_later(Duration::from_millis(1), |reactor| {
+        let calls: Vec<_> = (0..1000)
+            .map(|micros| reactor.call_later(Duration::from_micros(20_000 + micros), |_| {}))
+            .collect();
+        reactor.call_later(Duration::from_millis(10), move |_| {
+            assert!(calls.iter().all(|call| call.cancel().is_ok()));
+        });
+        reactor.call_later(Duration::from_millis(80), |reactor| reactor.stop().unwrap());
+    });
+    reactor.run().unwrap();
+    let waits = |answer: &&Answer| matches!(answer, Answer::Waited(_));
+    let waits = log.borrow().answers.iter().filter(waits).count();
+    // For the first, the one that cancels, at most one that was cancelled, the last, and giving memory back after the burst.
+    assert!(waits <= 6, "{waits} waits");
+}
 
 fn driver_of(ground: Ground) -> Box<dyn Driver> {
     match ground.driver {

@@ -1,6 +1,7 @@
-//! Timers and the clock. The order in which timers run is checked in `order.rs`.
+//! Timers and the clock. The order in which timers run is checked in `order.rs`, timers among traffic in `traffic.rs`.
 
 mod order;
+mod traffic;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

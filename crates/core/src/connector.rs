@@ -193,7 +193,7 @@ impl Attempt {
             let call = Box::new(move |_: &Reactor| this.finish(Err(ConnectCause::TimedOut)));
             let deadline = inner.now() + timeout;
             let timer = Timer { call, site };
-            let key = inner.timers.borrow_mut().insert(deadline.as_nanos(), timer);
+            let key = inner.set_timer(deadline, timer);
             attempt.timer.set(Some(key));
         }
         match attempt.destination.kind() {
@@ -270,7 +270,7 @@ impl Attempt {
     fn finish(&self, result: Result<Handle, ConnectCause>) {
         let Some(done) = self.done.take() else { return };
         if let Some(key) = self.timer.take() {
-            let timer = self.inner.timers.borrow_mut().cancel(key);
+            let timer = self.inner.cancel_timer(key);
             drop(timer);
         }
         self.resolved();

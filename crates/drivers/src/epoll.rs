@@ -3,16 +3,15 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use marline_core::Time;
-use marline_core::driver::Driver;
+use marline_core::driver::{Driver, Woken};
 use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::alarm::Alarm;
 use crate::readiness::{Interest, Readiness, Ready, Selector};
-use crate::socket::monotonic;
 
 /// Makes the driver.
 pub(crate) fn open() -> io::Result<Box<dyn Driver>> {
@@ -28,8 +27,12 @@ pub(crate) fn probe() -> io::Result<String> {
 }
 
 /// An epoll set and the events of its last wait.
+///
+/// Waits have no time-out: among what the set holds is an [`Alarm`]. So no timer is early, none a millisecond late, and a wait that an event
+/// ends reads no clock and costs one system call. The alarm is edge-triggered: it is reported once, and never read.
 pub(crate) struct Epoll {
     set: OwnedFd,
+    alarm: Alarm,
     events: Vec<epoll::Event>,
 }
 
@@ -38,7 +41,10 @@ impl Selector for Epoll {
 
     fn new() -> Result<Self, Errno> {
         let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self { set, events: Vec::with_capacity(EVENTS) })
+        let alarm = Alarm::new()?;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&set, alarm.descriptor(), epoll::EventData::new_u64(ALARM), flags)?;
+        Ok(Self { set, alarm, events: Vec::with_capacity(EVENTS) })
     }
 
     fn add(&mut self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> Result<(), Errno> {
@@ -54,11 +60,12 @@ impl Selector for Epoll {
     }
 
     #[inline]
-    fn wait(&mut self, until: Option<Time>) -> Result<(), Errno> {
-        match until {
-            None => self.collect(None).map(drop),
-            Some(until) => self.wait_until(until),
+    fn wait(&mut self, until: Option<Time>) -> Result<Woken, Errno> {
+        if until.is_none() && !self.alarm.is_set() {
+            self.collect(None)?;
+            return Ok(Woken::Before);
         }
+        self.wait_until(until)
     }
 
     #[inline]
@@ -74,43 +81,48 @@ impl Selector for Epoll {
 }
 
 impl Epoll {
-    /// `epoll_pwait` counts whole milliseconds. It waits for those that fit; what remains of a wait that brought nothing is slept off
-    /// in `ppoll`, which counts nanoseconds on every kernel. So no timer is early, none a millisecond late, and a wait that an event
-    /// ends costs one system call.
     #[inline(never)]
-    fn wait_until(&mut self, until: Time) -> Result<(), Errno> {
-        let timeout = if until == Time::ZERO { Duration::ZERO } else { until - monotonic() };
-        let whole = timeout.as_millis().min(LONGEST_MILLIS) as u64;
-        let ended = self.collect(Some(&timespec(Duration::from_millis(whole))))?;
-        if ended || timeout.is_zero() || u128::from(whole) == LONGEST_MILLIS {
-            return Ok(());
+    fn wait_until(&mut self, until: Option<Time>) -> Result<Woken, Errno> {
+        if until == Some(Time::ZERO) {
+            self.collect(Some(&Timespec::default()))?;
+            if self.alarm_rang() {
+                self.alarm.heard();
+            }
+            return Ok(Woken::Perhaps);
         }
-        self.sleep_off(until - monotonic())
+        loop {
+            if let Some(until) = until {
+                self.alarm.set(until)?;
+            }
+            self.collect(None)?;
+            if !self.alarm_rang() {
+                // With more than fits in one wait the alarm may have to wait for its turn.
+                let all = self.events.len() < EVENTS;
+                return Ok(if all { Woken::Before } else { Woken::Perhaps });
+            }
+            // It may have been set for a moment that nobody waits for any more.
+            let is_due =
+                self.alarm.heard().is_some_and(|set| until.is_some_and(|until| set >= until));
+            if is_due || self.events.len() > 1 {
+                return Ok(Woken::Perhaps);
+            }
+        }
     }
 
-    /// One wait; whether something ended it before its time.
+    /// One wait. A signal ends it with nothing collected.
     #[inline(always)]
-    fn collect(&mut self, timeout: Option<&Timespec>) -> Result<bool, Errno> {
+    fn collect(&mut self, timeout: Option<&Timespec>) -> Result<(), Errno> {
         self.events.clear();
         match epoll::wait(&self.set, spare_capacity(&mut self.events), timeout) {
-            Ok(count) => Ok(count > 0),
-            Err(Errno::INTR) => Ok(true),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Waits for less than a millisecond, after which the set is looked at once more.
-    #[cold]
-    fn sleep_off(&mut self, rest: Duration) -> Result<(), Errno> {
-        if rest.is_zero() {
-            return Ok(());
-        }
-        let ended = poll(&mut [PollFd::new(&self.set, PollFlags::IN)], Some(&timespec(rest)));
-        match ended {
-            Ok(0) | Err(Errno::INTR) => Ok(()),
-            Ok(_) => self.collect(Some(&timespec(Duration::ZERO))).map(drop),
-            Err(error) => Err(error),
-        }
+    /// Whether the alarm is among what was collected. There it stays, under a token that no handle has.
+    #[inline]
+    fn alarm_rang(&self) -> bool {
+        self.events.iter().any(|&epoll::Event { data, .. }| data.u64() == ALARM)
     }
 }
 
@@ -124,12 +136,7 @@ fn flags(interest: Interest) -> epoll::EventFlags {
     epoll::EventFlags::from_bits_retain(interest.bits())
 }
 
-/// Exact: what comes here is bounded by [`LONGEST_MILLIS`].
-fn timespec(duration: Duration) -> Timespec {
-    Timespec { tv_sec: duration.as_secs() as i64, tv_nsec: i64::from(duration.subsec_nanos()) }
-}
-
 /// How many events one wait collects at most, 12 bytes each.
 const EVENTS: usize = 1024;
-/// A day: longer waits end early, which a reactor takes for nothing having happened. The kernel takes 24 days.
-const LONGEST_MILLIS: u128 = 24 * 60 * 60 * 1000;
+/// The token of the alarm: that of a handle which the table never gives out.
+const ALARM: u64 = u64::MAX;

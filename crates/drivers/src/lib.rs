@@ -17,6 +17,7 @@
 //! | [`open`], [`DRIVERS`] | walk the ladder of drivers and say which one won |
 //! | `readiness` | turns "can be read" into completions; shared by every driver that is told about readiness |
 //! | `epoll` | `epoll(7)`, level-triggered |
+//! | `alarm` | ends waits at a moment, without a time-out |
 //! | `background` | jobs and name lookups on threads, signals, and the waker that tells the loop of them |
 //! | `watchdog` | a thread that watches for callbacks that hold the loop |
 //! | `sys` | the only unsafe code |
@@ -26,6 +27,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("marline-drivers has drivers for Linux only so far");
 
+mod alarm;
 mod background;
 mod datagram;
 mod epoll;

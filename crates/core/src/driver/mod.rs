@@ -91,12 +91,13 @@ pub trait Driver {
     fn waker(&self) -> Waker;
 
     /// Waits until something can be reported, the waker was called, or `until` has come; `None` is for ever, a moment in the past
-    /// is no wait at all. Reports nothing itself.
+    /// is no wait at all. Reports nothing itself, but answers whether `until` may have come: a driver that knows spares the reactor a look at
+    /// its timers and the clock, one that does not answers [`Woken::Perhaps`].
     ///
     /// # Errors
     ///
     /// When the wait itself fails, which ends the run. Being interrupted by a signal is not an error.
-    fn wait(&mut self, until: Option<Time>) -> io::Result<()>;
+    fn wait(&mut self, until: Option<Time>) -> io::Result<Woken>;
 
     /// The next completion, or `None` when all that `wait` collected has been reported. Received bytes lie at the start of `scratch`.
     fn next(&mut self, scratch: &mut [u8]) -> Option<Completion>;
@@ -374,6 +375,16 @@ pub trait Driver {
 
     /// For drivers with more to offer than the contract, such as the faults of a simulated network.
     fn as_any(&mut self) -> &mut dyn Any;
+}
+
+/// What a driver knows of the moment until which it was to wait, when it has waited ([`Driver::wait`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Something ended the wait before the moment, as far as the driver has heard. Should the moment come, or have come, the next wait that is to
+    /// end at it ends at once.
+    Before,
+    /// The moment may have come: the reactor looks at its timers at the start of the next turn.
+    Perhaps,
 }
 
 /// What a driver reports, each for one handle. Small and `Copy`: what does not fit is fetched by handle or id.

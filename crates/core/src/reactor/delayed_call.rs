@@ -23,7 +23,7 @@ impl Reactor {
     #[track_caller]
     pub fn call_at(&self, deadline: Time, f: impl FnOnce(&Self) + 'static) -> DelayedCall {
         let timer = Timer { call: Box::new(f), site: Location::caller() };
-        let key = self.0.timers.borrow_mut().insert(deadline.as_nanos(), timer);
+        let key = self.0.set_timer(deadline, timer);
         DelayedCall { inner: Rc::downgrade(&self.0), key }
     }
 }
@@ -44,7 +44,7 @@ impl DelayedCall {
     /// [`NotPending`] if it was called (also while it runs) or cancelled before.
     pub fn cancel(&self) -> Result<(), NotPending> {
         let inner = self.inner.upgrade().ok_or(NotPending::Cancelled)?;
-        let cancelled = inner.timers.borrow_mut().cancel(self.key);
+        let cancelled = inner.cancel_timer(self.key);
         // The function is dropped here, outside the borrow.
         cancelled.map(drop).ok_or_else(|| self.why_not(&inner))
     }
@@ -96,7 +96,7 @@ impl DelayedCall {
     }
 
     fn set(&self, inner: &Inner, deadline: Time) -> Result<(), NotPending> {
-        let set = inner.timers.borrow_mut().set_deadline(self.key, deadline.as_nanos());
+        let set = inner.reset_timer(self.key, deadline);
         if set { Ok(()) } else { Err(self.why_not(inner)) }
     }
 

@@ -16,6 +16,7 @@ use super::remote::Shared;
 use super::signals::Signals;
 use super::source::{Entry, Open, Source};
 use super::task::Tasks;
+use super::wakeup::Wakeup;
 use super::work::JobQueue;
 use super::{Call, Reactor};
 use crate::budget::Budget;
@@ -58,7 +59,8 @@ pub(crate) struct Inner {
     /// Empty ones, for the datagrams of any socket.
     batches: RefCell<Vec<Batch>>,
     pub(super) calls: RefCell<VecDeque<Call>>,
-    pub(crate) timers: RefCell<Timers<Timer>>,
+    pub(super) timers: RefCell<Timers<Timer>>,
+    pub(super) wakeup: Wakeup,
     now: Cell<Option<Time>>,
     rng: RefCell<Option<Rng>>,
     pub(super) shared: Arc<Shared>,
@@ -126,6 +128,7 @@ impl Inner {
             batches: RefCell::default(),
             calls: RefCell::default(),
             timers: RefCell::new(Timers::new()),
+            wakeup: Wakeup::new(),
             now: Cell::new(None),
             rng: RefCell::new(None),
             shared: Arc::new(Shared::new()),
@@ -422,13 +425,6 @@ impl Inner {
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
         (self.todo.get() & !Self::TASKS) | self.waiting.get() != 0 || self.shared.is_pending()
-    }
-
-    /// Whether anything is to be called at some time.
-    #[inline]
-    pub(super) fn has_timers(&self) -> bool {
-        // Borrowed mutably, for that takes fewer instructions.
-        !self.timers.borrow_mut().is_empty()
     }
 
     #[inline]

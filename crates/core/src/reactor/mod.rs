@@ -27,6 +27,7 @@ pub(crate) mod source;
 pub(crate) mod stall;
 mod task;
 mod turn;
+mod wakeup;
 mod work;
 
 use std::fmt;

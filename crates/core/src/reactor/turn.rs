@@ -8,7 +8,7 @@ use super::inner::Inner;
 use super::lifecycle::{Event, Stage};
 use super::source::Entry;
 use super::{Reactor, Turn};
-use crate::driver::{Completion, Handle};
+use crate::driver::{Completion, Handle, Woken};
 use crate::panic::guard_quietly;
 use crate::{RunError, Time};
 
@@ -65,6 +65,8 @@ impl Reactor {
         }
         let _entered = Entered::new(inner);
         inner.in_turn.set(true);
+        // Whoever turns the reactor may have let any time pass.
+        inner.wakeup.look();
         let mut scratch = inner.scratch.take();
         let result = loop {
             match self.turn_with(timeout, &mut scratch) {
@@ -84,36 +86,30 @@ impl Reactor {
     /// The moment at which a turn has something to do even if nothing is reported: the earliest deadline, or the start of time if work waits
     /// already; `None` if there is neither.
     pub fn next_wakeup(&self) -> Option<Time> {
-        let errand = self.0.driver().deadline();
-        match (self.next_work(), errand) {
+        if self.0.is_busy() {
+            return Some(Time::ZERO);
+        }
+        match (self.0.next_deadline(), self.0.driver().deadline()) {
             (Some(work), Some(errand)) => Some(work.min(errand)),
             (work, errand) => work.or(errand),
         }
     }
 
-    /// The same without what the driver itself has to do, which it knows.
-    #[inline]
-    fn next_work(&self) -> Option<Time> {
-        if self.0.is_busy() {
-            return Some(Time::ZERO);
-        }
-        let mut timers = self.0.timers.borrow_mut();
-        if timers.is_empty() { None } else { timers.next_deadline().map(Time::from_nanos) }
-    }
-
     fn turn_with(&self, timeout: Option<Duration>, scratch: &mut [u8]) -> Result<Turn, RunError> {
         let inner = &self.0;
-        let until = if inner.is_busy() || inner.has_timers() {
+        let mut wakeup = inner.wakeup.earliest();
+        if inner.is_busy() || inner.wakeup.is_to_look() {
             if let Some(turn) = self.begin_turn() {
                 return Ok(turn);
             }
-            self.wait_until(timeout, self.next_work())
-        } else {
-            self.wait_until(timeout, None)
-        };
-        let waited = inner.driver().wait(until);
+            wakeup = if inner.is_busy() { Some(Time::ZERO) } else { inner.wakeup.earliest() };
+        }
+        let until = self.wait_until(timeout, wakeup);
+        let woken = inner.driver().wait(until);
         inner.forget_now();
-        waited.map_err(RunError::Driver)?;
+        if woken.map_err(RunError::Driver)? == Woken::Perhaps {
+            inner.wakeup.look();
+        }
 
         loop {
             let completion = inner.driver().next(scratch);
@@ -222,13 +218,18 @@ impl Reactor {
     /// Timers that are due; those set meanwhile wait for the next turn.
     fn run_timers(&self) {
         let inner = &self.0;
-        if !inner.has_timers() {
+        if !inner.wakeup.is_to_look() {
             return;
         }
-        let now = self.now().as_nanos();
+        if inner.timers.borrow().is_empty() {
+            return inner.wakeup.looked(None);
+        }
+        let now = self.now();
         let mark = inner.timers.borrow().mark();
         loop {
-            let Some((_, timer)) = inner.timers.borrow_mut().pop_due(now, mark) else { break };
+            let Some((_, timer)) = inner.timers.borrow_mut().pop_due(now.as_nanos(), mark) else {
+                break;
+            };
             inner.timer_site.set(Some(timer.site));
             inner.beat.note_site(timer.site);
             let call = || crate::panic::guard(|| (timer.call)(self));
@@ -237,6 +238,7 @@ impl Reactor {
             }
             inner.settle();
         }
+        inner.note_wakeup(now);
     }
 
     /// Bytes for a connection: the way that all traffic takes.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::driver::{
     Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, DatagramOptions, Driver,
     Handle, Job, JobId, ListenOptions, Membership, OsError, Outgoing, Sent, SocketOption, Waker,
+    Woken,
 };
 use crate::{Addr, Time};
 
@@ -135,22 +136,22 @@ impl Driver for SimDriver {
         Arc::clone(&self.waker)
     }
 
-    fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
+    fn wait(&mut self, until: Option<Time>) -> io::Result<Woken> {
         loop {
             let woken = self.wake.take();
             if self.collect() || woken {
-                return Ok(());
+                return Ok(Woken::Perhaps);
             }
             let (driven, now) = self.with(|net| (net.processes[self.id as usize].driven, net.now));
             if driven || until.is_some_and(|until| until <= now) {
-                return Ok(());
+                return Ok(Woken::Perhaps);
             }
             if self.with(|net| net.advance(until)) {
                 continue;
             }
             let patience = self.with(|net| net.patience);
             if Arc::strong_count(&self.waker) > 1 && self.wake.sleep(patience) {
-                return Ok(());
+                return Ok(Woken::Perhaps);
             }
             return Err(self.stalemate());
         }

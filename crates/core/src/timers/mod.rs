@@ -235,6 +235,12 @@ impl<T> Timers<T> {
         self.slab.iter()
     }
 
+    /// Returns true if [`pop_due`](Self::pop_due) has memory to give back, when it has no more timers to give.
+    #[inline]
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.slab.is_loose()
+    }
+
     const fn next_seq(&mut self) -> u64 {
         let seq = self.seq;
         self.seq += 1;

@@ -281,6 +281,17 @@ impl<T> Slab<T> {
         })
     }
 
+    /// True if [`trim`](Self::trim) has something to do, or is kept from it by a dead node.
+    #[inline]
+    pub(super) fn is_loose(&self) -> bool {
+        self.nodes.len() > KEEP
+            && self.live < self.nodes.len() / 8
+            && self
+                .nodes
+                .last()
+                .is_some_and(|last| matches!(last.place(), Place::Vacant | Place::Dead))
+    }
+
     /// Cuts up to `most` vacant nodes off the end while the greater part is vacant, so that memory
     /// is given back without ever stopping for long. Returns true if a dead node is in the way.
     pub(super) fn trim(&mut self, most: usize) -> bool {
@@ -470,10 +481,12 @@ mod tests {
         let far: Vec<Key> = (0..1000).map(|_| timers.insert(1 << 48, 0)).collect();
         while timers.pop_due(1, u64::MAX).is_some() {}
         assert!(far.iter().all(|&key| timers.cancel(key).is_some()));
+        assert!(timers.is_untidy());
         for _ in 0..=3 * 101_000 / TRIM {
             assert!(timers.pop_due(1, u64::MAX).is_none());
         }
         assert!(timers.slab.extent() <= KEEP, "{}", timers.slab.extent());
+        assert!(!timers.is_untidy());
         assert!(far.iter().all(|&key| timers.state(key) == State::Cancelled));
     }
 

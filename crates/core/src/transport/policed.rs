@@ -147,7 +147,7 @@ impl Head {
         if self.has(flag::STACKED)
             && let Some((key, _)) = self.extra(|extra| extra.timer.take())
         {
-            let timer = self.reactor.timers.borrow_mut().cancel(key);
+            let timer = self.reactor.cancel_timer(key);
             // Dropped here, outside the borrow.
             drop(timer);
         }
@@ -223,7 +223,7 @@ impl Head {
             (None, None) => {}
             (None, Some(_)) => self.cancel_timer(),
             (Some(next), Some((key, at))) if next < at => {
-                self.reactor.timers.borrow_mut().set_deadline(key, next.as_nanos());
+                self.reactor.reset_timer(key, next);
                 self.extra(|extra| extra.timer = Some((key, next)));
             }
             (Some(_), Some(_)) => {}
@@ -235,7 +235,7 @@ impl Head {
                     }),
                     site: self.site(),
                 };
-                let key = self.reactor.timers.borrow_mut().insert(next.as_nanos(), timer);
+                let key = self.reactor.set_timer(next, timer);
                 self.extra(|extra| extra.timer = Some((key, next)));
             }
         }

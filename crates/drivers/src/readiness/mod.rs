@@ -27,7 +27,7 @@ use std::time::SystemTime;
 use marline_core::driver::{
     Adopt, Answer, Capability, Close, Completion, ConnectFault, ConnectOptions, Datagram,
     DatagramOptions, Driver, Handle, Job, JobId, ListenOptions, Mail, Membership, OsError,
-    Outgoing, Sent, SocketOption, StallWatch, Waker,
+    Outgoing, Sent, SocketOption, StallWatch, Waker, Woken,
 };
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
@@ -77,7 +77,7 @@ pub(crate) struct Readiness<S> {
 }
 
 impl<S: Selector> Readiness<S> {
-    /// Makes a driver, which takes three descriptors. There may be any number of them in a process and in a thread.
+    /// Makes a driver, which takes four descriptors. There may be any number of them in a process and in a thread.
     pub(crate) fn new() -> io::Result<Self> {
         // The entropy is not used, but `seed` has no way to say later that there is none.
         getrandom(&mut [0_u8; 1], GetRandomFlags::empty())?;
@@ -259,7 +259,7 @@ impl<S: Selector> Readiness<S> {
 
     /// Waits when there is more to it than that.
     #[inline(never)]
-    fn wait_with_errands(&mut self, until: Option<Time>) -> io::Result<()> {
+    fn wait_with_errands(&mut self, until: Option<Time>) -> io::Result<Woken> {
         self.settle();
         let errand = self.errands();
         let until = match (until, errand) {
@@ -274,13 +274,13 @@ impl<S: Selector> Readiness<S> {
         if let Some(watchdog) = &self.watchdog {
             watchdog.goes_on();
         }
-        waited?;
-        if errand.is_some() {
+        let woken = waited?;
+        if errand.is_some() && woken == Woken::Perhaps {
             let now = monotonic();
             self.end_lingering(now);
             self.wake_resting(now);
         }
-        Ok(())
+        Ok(woken)
     }
 
     /// Whether the driver has something to do by itself at some moment.
@@ -384,7 +384,7 @@ impl<S: Selector> Driver for Readiness<S> {
         self.background.waker()
     }
 
-    fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
+    fn wait(&mut self, until: Option<Time>) -> io::Result<Woken> {
         self.at = 0;
         self.read_done = false;
         self.share = port::SHARE;

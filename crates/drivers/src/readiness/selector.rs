@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use marline_core::Time;
-use marline_core::driver::Handle;
+use marline_core::driver::{Handle, Woken};
 use rustix::io::Errno;
 
 /// Waits for descriptors to become ready, level-triggered.
@@ -24,8 +24,8 @@ pub(crate) trait Selector: Sized + 'static {
     fn remove(&mut self, fd: BorrowedFd<'_>) -> Result<(), Errno>;
 
     /// Waits until something is ready or the moment has come, never less; `None` is for ever, [`Time::ZERO`] not at all. An interruption by
-    /// a signal ends the wait without an error.
-    fn wait(&mut self, until: Option<Time>) -> Result<(), Errno>;
+    /// a signal ends the wait without an error. Answers whether the moment may have come; it has if nothing is ready.
+    fn wait(&mut self, until: Option<Time>) -> Result<Woken, Errno>;
 
     /// What the last wait found, by number from zero.
     fn ready(&self, at: usize) -> Option<Ready>;

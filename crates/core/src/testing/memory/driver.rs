@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::driver::{
     Capability, Close, Completion, ConnectFault, ConnectOptions, Driver, Handle, ListenOptions,
-    OsError, Outgoing, Sent, SocketOption, Waker,
+    OsError, Outgoing, Sent, SocketOption, Waker, Woken,
 };
 use crate::{Addr, Time};
 
@@ -269,9 +269,9 @@ impl Driver for MemoryDriver {
         Arc::new(|| {})
     }
 
-    fn wait(&mut self, _until: Option<Time>) -> io::Result<()> {
+    fn wait(&mut self, _until: Option<Time>) -> io::Result<Woken> {
         self.wire.borrow().ends.iter_mut().for_each(|end| end.served = false);
-        Ok(())
+        Ok(Woken::Perhaps)
     }
 
     fn next(&mut self, scratch: &mut [u8]) -> Option<Completion> {

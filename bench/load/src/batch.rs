@@ -1,48 +1,34 @@
 //! `sendmmsg(2)` and `recvmmsg(2)` on connected sockets, or `UDP_SEGMENT` and `UDP_GRO`: so that this side is not the slower one.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::io::Errno;
-use rustix::net::{self, RecvFlags};
-
-/// The one control message there is.
-#[repr(C)]
-struct Control {
-    header: libc::cmsghdr,
-    segment: u16,
-}
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, MultiHeaders, recv, recvmmsg, sendmmsg, sendmsg, setsockopt, sockopt,
+};
 
 /// Room for so many datagrams of one length.
 pub(crate) struct Batch {
     size: usize,
     bytes: Vec<u8>,
+    headers: MultiHeaders<()>,
     /// Whether the kernel is to cut and to join.
     offload: bool,
 }
 
 impl Batch {
     pub(crate) fn new(most: usize, size: usize, offload: bool) -> Self {
-        Self { size, bytes: vec![0; (most * size).max(65_536)], offload }
+        let bytes = vec![0; (most * size).max(65_536)];
+        Self { size, bytes, headers: MultiHeaders::preallocate(most, None), offload }
     }
 
     /// Has a socket hand over together what arrived together, if that is asked for.
     pub(crate) fn prepare(&self, fd: &OwnedFd) -> io::Result<()> {
-        if !self.offload {
-            return Ok(());
+        if self.offload {
+            setsockopt(fd, sockopt::UdpGroSegment, &true)?;
         }
-        let on: libc::c_int = 1;
-        // SAFETY: `on` outlives the call; its size is passed.
-        let set = unsafe {
-            libc::setsockopt(
-                fd.as_raw_fd(),
-                libc::SOL_UDP,
-                libc::UDP_GRO,
-                (&raw const on).cast(),
-                4,
-            )
-        };
-        if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        Ok(())
     }
 
     /// The datagram at a place.
@@ -55,92 +41,57 @@ impl Batch {
         if self.offload {
             return self.send_joined(fd, count);
         }
-        self.call(fd, count, |fd, headers| {
-            // SAFETY: each header points to one iovec, and that to bytes of `self`; both outlive the call, which only reads them.
-            unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), headers.len() as u32, 0) }
-        })
+        let datagrams = self.bytes.chunks(self.size).take(count);
+        let pieces: Vec<[IoSlice<'_>; 1]> =
+            datagrams.map(|datagram| [IoSlice::new(datagram)]).collect();
+        let to = vec![None; pieces.len()];
+        let flags = MsgFlags::empty();
+        done(
+            sendmmsg(fd.as_raw_fd(), &mut self.headers, &pieces, to, [], flags)
+                .map(|sent| sent.count()),
+        )
     }
 
     /// Receives at most `most`; how many there are.
     pub(crate) fn receive(&mut self, fd: &OwnedFd, most: usize) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT;
         if self.offload {
             // All are of one length: there is no need to ask for it.
-            return match net::recv(fd, &mut self.bytes[..], RecvFlags::DONTWAIT) {
-                Ok((len, _)) => Ok(len / self.size),
-                Err(Errno::AGAIN) => Ok(0),
-                Err(error) => Err(error.into()),
-            };
+            let len = recv(fd.as_raw_fd(), &mut self.bytes, flags);
+            return done(len.map(|len| len / self.size));
         }
-        self.call(fd, most, |fd, headers| {
-            let (count, null) = (headers.len() as u32, std::ptr::null_mut());
-            // SAFETY: each header points to one iovec, and that to bytes of `self` that are borrowed exclusively; both outlive the call.
-            unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT, null) }
-        })
+        let places = self.bytes.chunks_mut(self.size).take(most);
+        let mut pieces: Vec<[IoSliceMut<'_>; 1]> =
+            places.map(|place| [IoSliceMut::new(place)]).collect();
+        done(
+            recvmmsg(fd.as_raw_fd(), &mut self.headers, pieces.iter_mut(), flags, None)
+                .map(|received| received.count()),
+        )
     }
 
     /// Sends as many in a call as the kernel cuts out of one message.
-    fn send_joined(&mut self, fd: &OwnedFd, count: usize) -> io::Result<usize> {
+    fn send_joined(&self, fd: &OwnedFd, count: usize) -> io::Result<usize> {
         let most = (65_507 / self.size).min(64);
-        let mut control = Control {
-            // SAFETY: a header is numbers only.
-            header: unsafe { std::mem::zeroed() },
-            segment: self.size as u16,
-        };
-        control.header.cmsg_len = size_of::<libc::cmsghdr>() + size_of::<u16>();
-        control.header.cmsg_level = libc::SOL_UDP;
-        control.header.cmsg_type = libc::UDP_SEGMENT;
+        let segment = [ControlMessage::UdpGsoSegments(&(self.size as u16))];
         let mut sent = 0;
         while sent < count {
             let some = most.min(count - sent);
-            let piece = &mut self.bytes[sent * self.size..(sent + some) * self.size];
-            let mut piece =
-                libc::iovec { iov_base: piece.as_mut_ptr().cast(), iov_len: piece.len() };
-            // SAFETY: a header of zeros is one without a name, pieces and control messages.
-            let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-            header.msg_iov = &raw mut piece;
-            header.msg_iovlen = 1;
-            header.msg_control = (&raw mut control).cast();
-            header.msg_controllen = size_of::<Control>();
-            // SAFETY: the header points to one iovec, that to bytes of `self`, and to a whole control message; all outlive the call.
-            if unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, 0) } < 0 {
-                return match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::WouldBlock => Ok(sent),
-                    error => Err(error),
-                };
+            let piece = [IoSlice::new(&self.bytes[sent * self.size..(sent + some) * self.size])];
+            let flags = MsgFlags::empty();
+            match sendmsg(fd.as_raw_fd(), &piece, &segment, flags, None::<&()>) {
+                Ok(_) => sent += some,
+                Err(Errno::EAGAIN) => break,
+                Err(error) => return Err(error.into()),
             }
-            sent += some;
         }
         Ok(sent)
     }
+}
 
-    fn call(
-        &mut self,
-        fd: &OwnedFd,
-        count: usize,
-        call: impl FnOnce(i32, &mut [libc::mmsghdr]) -> i32,
-    ) -> io::Result<usize> {
-        let mut pieces: Vec<libc::iovec> = self
-            .bytes
-            .chunks_mut(self.size)
-            .take(count)
-            .map(|piece| libc::iovec { iov_base: piece.as_mut_ptr().cast(), iov_len: piece.len() })
-            .collect();
-        let mut headers: Vec<libc::mmsghdr> = pieces
-            .iter_mut()
-            .map(|piece| {
-                // SAFETY: a header of zeros is one without a name, pieces and control messages.
-                let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-                header.msg_hdr.msg_iov = piece;
-                header.msg_hdr.msg_iovlen = 1;
-                header
-            })
-            .collect();
-        match usize::try_from(call(fd.as_raw_fd(), &mut headers)) {
-            Ok(done) => Ok(done),
-            Err(_) => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-                error => Err(error),
-            },
-        }
+/// None is an answer as well.
+fn done(result: nix::Result<usize>) -> io::Result<usize> {
+    match result {
+        Err(Errno::EAGAIN) => Ok(0),
+        other => Ok(other?),
     }
 }

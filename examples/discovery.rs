@@ -32,7 +32,14 @@ impl DatagramProtocol for Seeker {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let serves = args.next().is_none_or(|what| what != "ask");
+    let serves = match args.next().as_deref() {
+        None | Some("serve") => true,
+        Some("ask") => false,
+        Some(_) => {
+            eprintln!("usage: discovery serve [NAME [PORT [INTERFACE]]] | ask [PORT [INTERFACE]]");
+            std::process::exit(2);
+        }
+    };
     let name =
         if serves { args.next().unwrap_or_else(|| "somebody".into()) } else { String::new() };
     let port: u16 = args.next().map_or(Ok(8042), |text| text.parse())?;

@@ -90,7 +90,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     match args[..] {
         ["front", listen, path] => front(&reactor, listen, path)?,
         ["worker", path] => worker(&reactor, path),
-        _ => return Err("usage: pass_descriptor front LISTEN-ADDRESS PATH | worker PATH".into()),
+        _ => {
+            eprintln!("usage: pass_descriptor front LISTEN-ADDRESS PATH | worker PATH");
+            std::process::exit(2);
+        }
     }
     Ok(reactor.run()?)
 }

@@ -68,13 +68,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let what = args.next().unwrap_or_else(|| "serve".into());
     let addr = args.next().unwrap_or_else(|| "127.0.0.1:8037".into());
     let reactor = marline::reactor()?;
-    if what == "ask" {
-        let any = if addr.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-        let question = reactor.listen_udp(any, Question { tries: 3, timer: None })?;
-        question.connect(addr)?;
-    } else {
-        let clock = reactor.listen_udp(addr, Clock)?;
-        println!("time on {}", clock.local_addr());
+    match &*what {
+        "serve" => {
+            let clock = reactor.listen_udp(addr, Clock)?;
+            println!("time on {}", clock.local_addr());
+        }
+        "ask" => {
+            let any = if addr.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+            let question = reactor.listen_udp(any, Question { tries: 3, timer: None })?;
+            question.connect(addr)?;
+        }
+        _ => {
+            eprintln!("usage: udp_time [serve | ask] [ADDRESS]");
+            std::process::exit(2);
+        }
     }
     Ok(reactor.run()?)
 }

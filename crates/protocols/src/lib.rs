@@ -78,4 +78,6 @@ pub mod netstring;
 pub mod policy;
 pub mod qotd;
 mod reply;
+#[cfg(test)]
+mod slow_reader;
 pub mod time;

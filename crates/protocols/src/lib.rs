@@ -65,7 +65,6 @@ mod carry;
 pub mod chargen;
 mod cut;
 pub mod daytime;
-mod deadline;
 pub mod discard;
 pub mod echo;
 pub mod finger;

@@ -43,5 +43,6 @@ pub use engine::failure;
 pub use event::{Event, Value};
 pub use observer::{History, Observer, TextObserver};
 pub use publisher::{AlreadyBegun, AlreadyInstalled, Installed, ObserverId, Publisher};
+pub use text::one_line;
 pub use tracing::Level;
 pub use tracing::level_filters::LevelFilter;

@@ -13,6 +13,20 @@ pub(super) fn lines(out: &mut impl Write, text: &str) -> fmt::Result {
     Ok(())
 }
 
+/// A text on one line, for logs of one's own: control characters, line separators and what changes the direction of writing are escaped with
+/// backslash sequences, so that what a peer has chosen can neither forge a line nor reach a terminal as a command.
+///
+/// ```
+/// assert_eq!(marline_core::log::one_line("a\n\x1b[2J"), r"a\n\u{1b}[2J");
+/// ```
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    // Writing to a string cannot fail.
+    let _ = inline(&mut line, text);
+    line
+}
+
 /// Writes a text on one line.
 pub(super) fn inline(out: &mut impl Write, text: &str) -> fmt::Result {
     escaped(out, text, is_hostile)

@@ -7,9 +7,9 @@ use marline_core::failure::Failure;
 use marline_core::{CloseReason, Transport};
 
 use super::Query;
-use crate::deadline::Deadline;
 use crate::frame::{FrameLink, FrameProtocol, FrameReceiver};
 use crate::line::{LineError, LineFormat};
+use crate::policy::Timeout;
 
 /// What a finger server knows. The answers are texts of any number of lines; whatever their ends, they are sent with CR LF.
 ///
@@ -50,11 +50,7 @@ pub trait Directory: 'static {
 /// # let _ = factory();
 /// ```
 pub fn server<D: Directory>(directory: D) -> FrameReceiver<FingerServer<D>> {
-    FrameReceiver::new(FingerServer {
-        directory,
-        deadline: Deadline::default(),
-        asked: CancelHandle::default(),
-    })
+    FrameReceiver::new(FingerServer { directory, patience: None, asked: CancelHandle::default() })
 }
 
 /// Answers one question out of a [`Directory`], and closes: see [`server`].
@@ -65,7 +61,7 @@ pub fn server<D: Directory>(directory: D) -> FrameReceiver<FingerServer<D>> {
 #[derive(Debug)]
 pub struct FingerServer<D> {
     directory: D,
-    deadline: Deadline,
+    patience: Option<Timeout>,
     /// What the directory was asked.
     asked: CancelHandle,
 }
@@ -78,7 +74,8 @@ impl<D: Directory> FrameProtocol for FingerServer<D> {
     }
 
     fn connection_made(&mut self, link: &mut FrameLink<'_, LineFormat>) {
-        self.deadline = Deadline::start(link, PATIENCE);
+        let patience = Timeout::new(link, Transport::abort_connection);
+        self.patience.insert(patience).set(Some(PATIENCE));
     }
 
     fn frame_received(&mut self, link: &mut FrameLink<'_, LineFormat>, line: &[u8]) {

@@ -225,7 +225,8 @@ impl<P: FrameProtocol> Protocol for FrameReceiver<P> {
                 return upgrade(transport, &rest);
             }
             if self.over {
-                return drop(codec.take_pending());
+                drop(codec.take_pending());
+                return transport.account_held(0);
             }
             if !transport.is_open() {
                 return;
@@ -239,6 +240,7 @@ impl<P: FrameProtocol> Protocol for FrameReceiver<P> {
 
     fn read_connection_lost(&mut self, transport: &Transport) {
         let unended = self.codec.take_pending();
+        transport.account_held(0);
         self.between(transport, |protocol, link| protocol.read_connection_lost(link, &unended));
     }
 

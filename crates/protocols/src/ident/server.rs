@@ -7,9 +7,9 @@ use marline_core::deferred::{CancelHandle, Deferred};
 use marline_core::{CloseReason, Transport};
 
 use super::{Answer, Identity, Ports, PortsError, Refusal};
-use crate::deadline::Deadline;
 use crate::frame::{FrameLink, FrameProtocol, FrameReceiver};
 use crate::line::{LineError, LineFormat};
+use crate::policy::Timeout;
 
 /// Knows whom connections belong to.
 pub trait Lookup: 'static {
@@ -45,11 +45,7 @@ pub struct Question {
 /// # let _ = factory();
 /// ```
 pub fn server<L: Lookup>(lookup: L) -> FrameReceiver<IdentServer<L>> {
-    FrameReceiver::new(IdentServer {
-        lookup,
-        deadline: Deadline::default(),
-        asked: CancelHandle::default(),
-    })
+    FrameReceiver::new(IdentServer { lookup, patience: None, asked: CancelHandle::default() })
 }
 
 /// Answers questions out of a [`Lookup`], one after the other: see [`server`].
@@ -60,7 +56,7 @@ pub fn server<L: Lookup>(lookup: L) -> FrameReceiver<IdentServer<L>> {
 #[derive(Debug)]
 pub struct IdentServer<L> {
     lookup: L,
-    deadline: Deadline,
+    patience: Option<Timeout>,
     /// The lookup that is under way.
     asked: CancelHandle,
 }
@@ -73,11 +69,14 @@ impl<L: Lookup> FrameProtocol for IdentServer<L> {
     }
 
     fn connection_made(&mut self, link: &mut FrameLink<'_, LineFormat>) {
-        self.deadline = Deadline::start(link, PATIENCE);
+        let patience = Timeout::new(link, Transport::abort_connection);
+        self.patience.insert(patience).set(Some(PATIENCE));
     }
 
     fn frame_received(&mut self, link: &mut FrameLink<'_, LineFormat>, line: &[u8]) {
-        self.deadline.push(PATIENCE);
+        if let Some(patience) = &self.patience {
+            patience.reset();
+        }
         let ports = match Ports::parse(line) {
             Ok(ports) => ports,
             Err(PortsError::Range { on_server, on_client }) => {

@@ -113,6 +113,7 @@ impl Inquiry {
         call.connecting.set(connecting.cancel_handle());
         connecting.done(move |result: Result<Connection<Asker>, ConnectError>| {
             if let Err(error) = result {
+                call.over();
                 call.finish(Err(InquiryCause::Connect(error)));
             }
         });
@@ -148,12 +149,16 @@ impl Call {
         }
     }
 
-    /// Fires the result, unless there is one.
-    fn finish(&self, result: Result<Vec<u8>, InquiryCause>) {
+    /// Nothing is left to wait for.
+    fn over(&self) {
         if let Some(timer) = self.timer.take() {
             // It may be what has just rung.
             let _ = timer.cancel();
         }
+    }
+
+    /// Fires the result, unless there is one. The patience goes on: it is with the connection, which may take long to close.
+    fn finish(&self, result: Result<Vec<u8>, InquiryCause>) {
         if let Some(resolver) = self.resolver.take() {
             resolver.finish(result.map_err(|cause| InquiryError::new(&self.to, cause)));
         }
@@ -162,6 +167,7 @@ impl Call {
     fn give_up(weak: &Weak<Self>, cause: InquiryCause) {
         let Some(call) = weak.upgrade() else { return };
         let transport = call.transport.borrow().clone();
+        call.over();
         call.finish(Err(cause));
         call.connecting.take().cancel();
         if let Some(transport) = transport {
@@ -234,6 +240,7 @@ impl Protocol for Asker {
     }
 
     fn connection_lost(&mut self, _transport: &Transport, reason: &CloseReason) {
+        self.call.over();
         self.call.finish(Err(InquiryCause::Lost(reason.clone())));
     }
 }
@@ -294,6 +301,36 @@ mod tests {
         reactor.advance(Duration::from_secs(5));
         reactor.check_leaks();
         answer.map(|answer| String::from_utf8(answer).unwrap())
+    }
+
+    /// Answers at once, and neither reads nor closes.
+    struct Deaf;
+
+    impl Protocol for Deaf {
+        fn connection_made(&mut self, transport: &Transport) {
+            transport.pause_reading();
+            transport.write(b"enough\n");
+        }
+
+        fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+    }
+
+    #[test]
+    fn patience_ends_with_the_connection_and_not_with_an_answer_that_comes_early() {
+        let reactor = TestReactor::new();
+        let port = reactor.listen_tcp("127.0.0.1:0", || Deaf).unwrap();
+        // More than any buffer on the way takes.
+        let inquiry = Inquiry::new(vec![b'?'; 8_000_000]).until_line();
+        let patience = Duration::from_secs(7);
+        let asked = inquiry.patience(patience).ask(&reactor, port.local_addr());
+        assert_eq!(reactor.result_of(asked).unwrap(), b"enough");
+        let connections = || reactor.figures().connections;
+        assert_eq!(connections(), 2, "the question is still to leave");
+        reactor.advance(patience);
+        assert_eq!(connections(), 0);
+        port.stop_listening().ignore();
+        reactor.advance(Duration::from_secs(1));
+        reactor.check_leaks();
     }
 
     fn says(heard: usize, text: &'static str, then: Then) -> Says {

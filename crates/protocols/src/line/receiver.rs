@@ -236,7 +236,8 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
                 return upgrade(transport, &rest);
             }
             if self.over {
-                return drop(feed.codec().take_pending());
+                drop(feed.codec().take_pending());
+                return transport.account_held(0);
             }
             if !transport.is_open() {
                 return;
@@ -250,6 +251,7 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
 
     fn read_connection_lost(&mut self, transport: &Transport) {
         let unended = self.codec.take_pending();
+        transport.account_held(0);
         self.between(transport, |protocol, link| protocol.read_connection_lost(link, &unended));
     }
 

@@ -33,6 +33,8 @@ struct Seats {
     refused: u64,
     /// Ports that accept nothing while the total is reached.
     ports: Vec<Port>,
+    /// Whether they were told so.
+    ports_paused: bool,
 }
 
 impl Default for Seats {
@@ -46,6 +48,7 @@ impl Default for Seats {
             overflowing: 0,
             refused: 0,
             ports: Vec::new(),
+            ports_paused: false,
         }
     }
 }
@@ -82,12 +85,13 @@ impl Limits {
     }
 
     /// Lets a port accept nothing while the total is reached, so that who connects waits in the system's queue instead of being refused.
-    /// Whatever a driver has accepted before it hears of it is still refused. To be called again after the port was stopped and
-    /// started.
+    /// Whatever a driver has accepted before it hears of it is still refused. When there is room again the port is resumed, whoever has paused it
+    /// meanwhile. To be called again after the port was stopped and started.
     pub fn pause_when_full(&self, port: &Port) {
         let mut seats = self.0.borrow_mut();
         seats.ports.push(port.clone());
-        if seats.is_full() {
+        seats.ports_paused = seats.is_full();
+        if seats.ports_paused {
             drop(seats);
             port.pause();
         }
@@ -166,13 +170,14 @@ impl Limits {
         self.set_ports();
     }
 
-    /// Lets the ports accept, or not.
+    /// Lets the ports accept, or not, when that has changed: a pause of somebody else's is lifted only with one of ours.
     fn set_ports(&self) {
-        let seats = self.0.borrow();
-        if seats.ports.is_empty() {
+        let mut seats = self.0.borrow_mut();
+        let full = seats.is_full();
+        if std::mem::replace(&mut seats.ports_paused, full) == full {
             return;
         }
-        let (full, ports) = (seats.is_full(), seats.ports.clone());
+        let ports = seats.ports.clone();
         drop(seats);
         for port in ports {
             if full { port.pause() } else { port.resume() }

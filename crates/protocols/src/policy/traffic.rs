@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 
 use marline_core::CloseReason;
+use marline_core::log::one_line;
 use marline_core::policy::{Direction, Policy, PolicyIo, Watch};
 
 /// How bytes are shown.
@@ -143,7 +144,9 @@ impl TrafficLog {
         self.line(line);
     }
 
-    fn line(&mut self, mut line: String) {
+    /// Writes a line; what a peer may have chosen in it (the path of its socket, the text of an error) cannot end it.
+    fn line(&mut self, line: String) {
+        let mut line = one_line(&line);
         match &mut self.sink {
             Sink::Log => tracing::debug!(target: "marline::traffic", "{line}"),
             Sink::Writer(writer) => {

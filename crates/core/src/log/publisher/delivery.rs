@@ -204,12 +204,14 @@ impl Delivery {
 
     /// Tells the observers that are left of one that panicked, or standard error if there is none.
     fn report(&self, event: Event) {
+        let observers = Arc::clone(&lock(&self.lists).observers);
         let heard = self.with_frame(|frame| {
-            let observers = Arc::clone(&lock(&self.lists).observers);
             observers
                 .iter()
                 .any(|place| !frame.not_to.contains(&place.id) && frame.called != Some(place.id))
         });
+        // Perhaps the last who holds one that was removed meanwhile: it is the user's, and may log or panic.
+        let _ = guard(|| drop(observers));
         if heard == Some(true) {
             let _ = self.queue(event);
         } else {

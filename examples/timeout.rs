@@ -8,6 +8,7 @@ use marline::protocols::line::{
     Delimiter, LineError, LineFormat, LineLink, LineProtocol, LineReceiver, Refused,
 };
 use marline::protocols::policy::Timeout;
+use marline_examples::Args;
 
 struct Greeter {
     patience: Duration,
@@ -55,9 +56,11 @@ impl LineProtocol for Greeter {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let addr = args.next().unwrap_or_else(|| "127.0.0.1:8002".into());
-    let patience = Duration::from_secs_f64(args.next().map_or(Ok(10.0), |text| text.parse())?);
+    let mut args = Args::new("timeout [ADDRESS [SECONDS]]");
+    let addr: String = args.optional().unwrap_or_else(|| "127.0.0.1:8002".into());
+    let patience = Duration::try_from_secs_f64(args.optional().unwrap_or(10.0));
+    let patience = patience.unwrap_or_else(|error| args.refuse(&error.to_string()));
+    args.end();
     let reactor = marline::reactor()?;
     let factory = move || LineReceiver::new(Greeter { patience, timeout: None });
     let port = reactor.listen_tcp(addr, factory)?;

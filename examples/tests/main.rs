@@ -143,6 +143,8 @@ fn chat_tells_everybody_else() {
     assert_eq!(to_bob.next().unwrap(), "Welcome, bob");
     ann.write_all(b"hello\r\n").unwrap();
     assert_eq!(to_bob.next().unwrap(), "ann: hello");
+    ann.write_all(b"\x1b[2Ka\rann: b\r\n").unwrap();
+    assert_eq!(to_bob.next().unwrap(), "ann: ?[2Ka?ann: b");
     drop((ann, to_ann));
     assert_eq!(to_bob.next().unwrap(), "ann has gone");
 }

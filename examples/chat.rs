@@ -5,9 +5,12 @@ mod chat_room;
 use std::error::Error;
 
 use chat_room::Room;
+use marline_examples::Args;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
+    let mut args = Args::new("chat [ADDRESS]");
+    let addr: String = args.optional().unwrap_or_else(|| "127.0.0.1:8000".into());
+    args.end();
     let reactor = marline::reactor()?;
     let room = Room::default();
     let everybody = room.clone();

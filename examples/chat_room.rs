@@ -47,7 +47,8 @@ impl LineProtocol for Member {
     }
 
     fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
-        let text = String::from_utf8_lossy(line).into_owned();
+        // What comes from one terminal goes to others: a control character could overwrite there what somebody else has said.
+        let text = String::from_utf8_lossy(line).replace(char::is_control, "?");
         if let Some(name) = &self.name {
             return self.room.tell(name, &format!("{name}: {text}"));
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chat_room::Room;
 use marline::sim::{Link, World};
 use marline::{Protocol, Transport};
+use marline_examples::Args;
 
 const CLIENTS: u8 = 100;
 
@@ -44,7 +45,9 @@ fn talk(transport: Transport, every: Duration) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let seed = std::env::args().nth(1).unwrap_or_else(|| "1".into()).parse()?;
+    let mut args = Args::new("chat_sim [SEED]");
+    let seed = args.optional().unwrap_or(1);
+    args.end();
     let world = World::new(seed);
     let slow = Duration::from_millis(20);
     world.set_default_link(Link { latency: slow, jitter: slow, ..Link::default() });

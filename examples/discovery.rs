@@ -8,6 +8,7 @@ use std::time::Duration;
 use marline::Addr;
 use marline::datagram::{DatagramProtocol, DatagramTransport};
 use marline::driver::{DatagramOptions, Interface};
+use marline_examples::Args;
 
 struct Service {
     name: String,
@@ -31,22 +32,14 @@ impl DatagramProtocol for Seeker {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let serves = match args.next().as_deref() {
-        None | Some("serve") => true,
-        Some("ask") => false,
-        Some(_) => {
-            eprintln!("usage: discovery serve [NAME [PORT [INTERFACE]]] | ask [PORT [INTERFACE]]");
-            std::process::exit(2);
-        }
-    };
-    let name =
-        if serves { args.next().unwrap_or_else(|| "somebody".into()) } else { String::new() };
-    let port: u16 = args.next().map_or(Ok(8042), |text| text.parse())?;
-    let interface = match args.next() {
-        Some(text) => Interface::Addr(text.parse()?),
-        None => Interface::Any,
-    };
+    let mut args =
+        Args::new("discovery [serve [NAME [PORT [INTERFACE]]] | ask [PORT [INTERFACE]]]");
+    let serves = args.one_of(["serve", "ask"]) == "serve";
+    let name = if serves { args.optional() } else { None };
+    let name: String = name.unwrap_or_else(|| "somebody".into());
+    let port: u16 = args.optional().unwrap_or(8042);
+    let interface = args.optional().map_or(Interface::Any, Interface::Addr);
+    args.end();
     let reactor = marline::reactor()?;
     let all = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     if serves {

@@ -7,6 +7,7 @@ use std::error::Error;
 use std::rc::Rc;
 
 use marline::{Protocol, Transport};
+use marline_examples::Args;
 
 struct Echo;
 
@@ -35,7 +36,9 @@ impl Protocol for CountedEcho {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8000".into());
+    let mut args = Args::new("echo [ADDRESS]");
+    let addr: String = args.optional().unwrap_or_else(|| "127.0.0.1:8000".into());
+    args.end();
     let reactor = marline::reactor()?;
     let port = match std::env::var("BENCH_EXIT_AFTER") {
         Ok(count) => {

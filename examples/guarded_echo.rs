@@ -1,7 +1,7 @@
 //! An echo server for the open network: `guarded_echo 127.0.0.1:8010`. Its protocol is that of `echo`; a connection that is silent for a minute is
 //! closed, one older than an hour, too, and nobody has more than ten.
 //!
-//! For benchmarks `POLICIES=idle,deadline` chooses among `idle`, `deadline`, `limits` and `log`, and `BENCH_EXIT_AFTER=n` ends it after n echoes.
+//! For benchmarks `POLICIES=idle,deadline` chooses among `idle`, `deadline`, `limits`, `log` and `none`, and `BENCH_EXIT_AFTER=n` ends it after n echoes.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use marline::protocol::from_fn;
 use marline::protocols::policy::{Deadline, IdleTimeout, Limits, TrafficLog};
 use marline::{Protocol, Transport};
+use marline_examples::Args;
 
 struct Echo {
     left: Rc<Cell<u64>>,
@@ -30,8 +31,14 @@ impl Protocol for Echo {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8010".into());
+    let mut args = Args::new("guarded_echo [ADDRESS]");
+    let addr: String = args.optional().unwrap_or_else(|| "127.0.0.1:8010".into());
+    args.end();
     let policies = std::env::var("POLICIES").unwrap_or_else(|_| "idle,deadline,limits".into());
+    let known = ["idle", "deadline", "limits", "log", "none"];
+    if let Some(unknown) = policies.split(',').find(|policy| !known.contains(policy)) {
+        return Err(format!("there is no policy {unknown}").into());
+    }
     let count = std::env::var("BENCH_EXIT_AFTER").map_or(Ok(u64::MAX), |text| text.parse())?;
     let left = Rc::new(Cell::new(count));
     let limits = Limits::new();

@@ -3,12 +3,13 @@
 //! one: no client is refused as long as one is there, and those that come when none is wait.
 
 use std::error::Error;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use marline::driver::{ListenOptions, SocketFile};
 use marline::{CloseReason, Protocol, Reactor, Transport};
+use marline_examples::Args;
 
 /// A worker, as the front sees it.
 struct Front {
@@ -61,7 +62,7 @@ impl Protocol for Greeter {
     fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
 }
 
-fn front(reactor: &Reactor, listen: &str, path: &str) -> Result<(), Box<dyn Error>> {
+fn front(reactor: &Reactor, listen: SocketAddr, path: &str) -> Result<(), Box<dyn Error>> {
     let listener = Rc::new(TcpListener::bind(listen)?);
     let addr = listener.local_addr()?;
     // Whoever may connect gets the port: nobody but this user.
@@ -84,16 +85,19 @@ fn worker(reactor: &Reactor, path: &str) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut args = Args::new("pass_descriptor front LISTEN-ADDRESS PATH | worker PATH");
+    let what: String = args.required();
+    let listen: Option<SocketAddr> = match &*what {
+        "front" => Some(args.required()),
+        "worker" => None,
+        _ => args.refuse(&format!("{what:?} is neither front nor worker")),
+    };
+    let path: String = args.required();
+    args.end();
     let reactor = marline::reactor()?;
-    match args[..] {
-        ["front", listen, path] => front(&reactor, listen, path)?,
-        ["worker", path] => worker(&reactor, path),
-        _ => {
-            eprintln!("usage: pass_descriptor front LISTEN-ADDRESS PATH | worker PATH");
-            std::process::exit(2);
-        }
+    match listen {
+        Some(listen) => front(&reactor, listen, &path)?,
+        None => worker(&reactor, &path),
     }
     Ok(reactor.run()?)
 }

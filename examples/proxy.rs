@@ -4,6 +4,7 @@ use std::error::Error;
 
 use marline::flow::pipe;
 use marline::{Protocol, Transport};
+use marline_examples::Args;
 
 /// One who has connected to the proxy, until there is a connection to the other side.
 struct Downstream {
@@ -45,10 +46,9 @@ impl Protocol for Upstream {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let (Some(listen), Some(to)) = (args.next(), args.next()) else {
-        return Err("usage: proxy LISTEN-ADDRESS DESTINATION".into());
-    };
+    let mut args = Args::new("proxy LISTEN-ADDRESS DESTINATION");
+    let (listen, to): (String, String) = (args.required(), args.required());
+    args.end();
     let reactor = marline::reactor()?;
     let port = reactor.listen_tcp(listen, move || Downstream { to: to.clone() })?;
     println!("proxy on {}", port.local_addr());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use marline::sim::{Link, World};
 use marline::{CloseReason, Protocol, Reactor, Transport};
+use marline_examples::Args;
 
 struct Echo;
 
@@ -55,7 +56,9 @@ fn start(reactor: &Reactor, left: u32) {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let seed = std::env::args().nth(1).unwrap_or_else(|| "1".into()).parse()?;
+    let mut args = Args::new("sim_trace [SEED]");
+    let seed = args.optional().unwrap_or(1);
+    args.end();
     let world = World::new(seed);
     let ms = Duration::from_millis;
     world.set_default_link(Link { latency: ms(5), jitter: ms(5), loss: 0.01, ..Link::default() });

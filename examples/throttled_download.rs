@@ -2,10 +2,12 @@
 //! (or as many kB/s as the second argument says), and all of them together no more than twice that.
 
 use std::error::Error;
+use std::num::NonZeroU32;
 
 use marline::protocol::from_fn;
 use marline::protocols::policy::{Rate, Throttle};
 use marline::{Protocol, Transport};
+use marline_examples::Args;
 
 const SIZE: usize = 1_000_000;
 
@@ -22,12 +24,11 @@ impl Protocol for Download {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let addr = args.next().unwrap_or_else(|| "127.0.0.1:8011".into());
-    let rate = 1000 * args.next().map_or(Ok(200), |text| text.parse::<u64>())?;
+    let mut args = Args::new("throttled_download [ADDRESS [KILOBYTES-PER-SECOND]]");
+    let addr: String = args.optional().unwrap_or_else(|| "127.0.0.1:8011".into());
+    let rate = 1000 * args.optional().map_or(200, |rate: NonZeroU32| u64::from(rate.get()));
+    args.end();
     let together = Rate::new(2 * rate, rate)?;
-    // A rate of zero is refused here, before anybody has connected.
-    Rate::new(rate, rate)?;
     let factory = from_fn(move |link| {
         let own = Rate::new(rate, rate / 10).ok()?;
         link.add_policy(Throttle::new().writing(&own).writing(&together));

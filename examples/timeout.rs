@@ -7,11 +7,12 @@ use std::time::Duration;
 use marline::protocols::line::{
     Delimiter, LineError, LineFormat, LineLink, LineProtocol, LineReceiver, Refused,
 };
-use marline::{CloseReason, DelayedCall, Transport};
+use marline::protocols::policy::Timeout;
+use marline_examples::Args;
 
 struct Greeter {
     patience: Duration,
-    timer: Option<DelayedCall>,
+    timeout: Option<Timeout>,
 }
 
 impl LineProtocol for Greeter {
@@ -21,27 +22,25 @@ impl LineProtocol for Greeter {
 
     fn connection_made(&mut self, link: &mut LineLink<'_>) {
         link.write(b"220 say HELLO\r\n");
-        let transport = link.transport().clone();
-        self.timer = transport.reactor().map(|reactor| {
-            reactor.call_later(self.patience, move |_| {
-                transport.write(b"421 too slow\r\n");
-                transport.lose_connection();
-            })
+        let timeout = Timeout::new(link, |transport| {
+            transport.write(b"421 too slow\r\n");
+            transport.lose_connection();
         });
+        // It goes with the protocol: nothing is left of it after the connection.
+        self.timeout.insert(timeout).set(Some(self.patience));
     }
 
     fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
-        // Pushing a deadline further costs no more than writing a field.
-        if let Some(timer) = &self.timer
-            && timer.reset(self.patience).is_err()
-        {
-            return;
+        // Costs no more than writing a field.
+        if let Some(timeout) = &self.timeout {
+            timeout.reset();
         }
-        match line.split_once_space() {
-            (b"HELLO", name) if !name.is_empty() => {
+        let mut words = line.splitn(2, |byte| *byte == b' ');
+        match (words.next(), words.next()) {
+            (Some(b"HELLO"), Some(name)) if !name.is_empty() => {
                 link.write_sequence([b"250 hello, ", name, b"\r\n"]);
             }
-            (b"QUIT", _) => {
+            (Some(b"QUIT"), _) => {
                 link.write(b"221 bye\r\n");
                 link.lose_connection();
             }
@@ -54,35 +53,17 @@ impl LineProtocol for Greeter {
         link.lose_connection();
         Refused::Stop
     }
-
-    fn connection_lost(&mut self, _transport: &Transport, _reason: &CloseReason) {
-        if let Some(timer) = self.timer.take() {
-            // It may be what ended the connection.
-            let _ = timer.cancel();
-        }
-    }
-}
-
-trait SplitOnce {
-    fn split_once_space(&self) -> (&[u8], &[u8]);
-}
-
-impl SplitOnce for [u8] {
-    fn split_once_space(&self) -> (&[u8], &[u8]) {
-        match self.iter().position(|byte| *byte == b' ') {
-            Some(at) => (&self[..at], &self[at + 1..]),
-            None => (self, b""),
-        }
-    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let addr = args.next().unwrap_or_else(|| "127.0.0.1:8002".into());
-    let patience = Duration::from_secs_f64(args.next().map_or(Ok(10.0), |text| text.parse())?);
+    let mut args = Args::new("timeout [ADDRESS [SECONDS]]");
+    let addr: String = args.optional().unwrap_or_else(|| "127.0.0.1:8002".into());
+    let patience = Duration::try_from_secs_f64(args.optional().unwrap_or(10.0));
+    let patience = patience.unwrap_or_else(|error| args.refuse(&error.to_string()));
+    args.end();
     let reactor = marline::reactor()?;
-    let port =
-        reactor.listen_tcp(addr, move || LineReceiver::new(Greeter { patience, timer: None }))?;
+    let factory = move || LineReceiver::new(Greeter { patience, timeout: None });
+    let port = reactor.listen_tcp(addr, factory)?;
     println!("greeter on {}", port.local_addr());
     Ok(reactor.run()?)
 }

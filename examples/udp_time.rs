@@ -2,11 +2,13 @@
 //! client asks again after half a second, three times in all.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use marline::datagram::{DatagramProtocol, DatagramTransport};
 use marline::driver::OsError;
 use marline::{Addr, DelayedCall};
+use marline_examples::Args;
 
 /// Answers whatever comes with the seconds since 1900, as four bytes.
 struct Clock;
@@ -64,24 +66,18 @@ impl DatagramProtocol for Question {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let what = args.next().unwrap_or_else(|| "serve".into());
-    let addr = args.next().unwrap_or_else(|| "127.0.0.1:8037".into());
+    let mut args = Args::new("udp_time [serve [ADDRESS] | ask [ADDRESS]]");
+    let serves = args.one_of(["serve", "ask"]) == "serve";
+    let addr: SocketAddr = args.optional().unwrap_or_else(|| ([127, 0, 0, 1], 8037).into());
+    args.end();
     let reactor = marline::reactor()?;
-    match &*what {
-        "serve" => {
-            let clock = reactor.listen_udp(addr, Clock)?;
-            println!("time on {}", clock.local_addr());
-        }
-        "ask" => {
-            let any = if addr.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
-            let question = reactor.listen_udp(any, Question { tries: 3, timer: None })?;
-            question.connect(addr)?;
-        }
-        _ => {
-            eprintln!("usage: udp_time [serve | ask] [ADDRESS]");
-            std::process::exit(2);
-        }
+    if serves {
+        let clock = reactor.listen_udp(addr, Clock)?;
+        println!("time on {}", clock.local_addr());
+    } else {
+        let any = if addr.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+        let question = reactor.listen_udp(any, Question { tries: 3, timer: None })?;
+        question.connect(addr)?;
     }
     Ok(reactor.run()?)
 }

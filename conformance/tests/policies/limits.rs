@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use marline_conformance::on_every_driver;
 use marline_core::protocol::from_fn;
-use marline_core::{Port, Reactor};
+use marline_core::{CloseReason, ConnectError, Connector, Factory, Link, Port, Reactor};
 use marline_protocols::policy::Limits;
 
-use crate::streams::kit::{Probe, Tape, attempt, connect, idle, started, turn_until};
+use crate::streams::kit::{Probe, Tape, attempt, connect, idle, listen, started, turn_until, word};
 
 type Served = Rc<RefCell<Vec<Tape>>>;
 
@@ -152,4 +152,93 @@ on_every_driver!(a_port_may_pause_instead_of_refusing, |ground| {
     port.stop_listening().ignore();
     drop(port);
     turn_until(&reactor, "the factory's end", || weak.upgrade().is_none());
+});
+
+on_every_driver!(a_pause_of_the_programs_own_outlasts_that_of_the_limits, |ground| {
+    let reactor = started(ground);
+    let limits = Limits::new().with_total(1);
+    let (port, served) = serve(&reactor, &limits);
+    let (other, _) = serve(&reactor, &limits);
+    limits.pause_when_full(&port);
+    limits.pause_when_full(&other);
+    port.pause();
+    // A connection at the other port reaches the total, and leaves again.
+    let client = connect(&reactor, &other.local_addr(), Probe::new());
+    turn_until(&reactor, "its place", || limits.taken() == 1);
+    assert!(port.is_paused() && other.is_paused());
+    client.transport().lose_connection();
+    turn_until(&reactor, "a free place", || limits.taken() == 0);
+    assert_eq!((port.is_paused(), other.is_paused()), (true, false));
+    reactor.connect_tcp(port.local_addr(), Probe::new()).ignore();
+    idle(&reactor);
+    assert!(served.borrow().is_empty());
+    port.resume();
+    turn_until(&reactor, "its turn", || served.borrow().len() == 1);
+    // And of a connection nothing but its place is the limits' concern.
+    turn_until(&reactor, "its protocol", || served.borrow()[0].is_made());
+    let served = served.borrow()[0].clone();
+    served.transport().pause_reading();
+    limits.set_total(Some(2));
+    limits.set_total(Some(1));
+    assert!(served.transport().is_paused() && port.is_paused());
+});
+
+/// What a factory of a connector is told.
+type Notices = Rc<RefCell<Vec<&'static str>>>;
+
+struct Dialler {
+    notices: Notices,
+}
+
+impl Factory for Dialler {
+    type Protocol = Probe;
+
+    fn build_protocol(&mut self, _link: &mut Link<'_>) -> Option<Probe> {
+        self.notices.borrow_mut().push("built");
+        Some(Probe::new())
+    }
+
+    fn start(&mut self) {
+        self.notices.borrow_mut().push("start");
+    }
+
+    fn stop(&mut self) {
+        self.notices.borrow_mut().push("stop");
+    }
+
+    fn started_connecting(&mut self, _connector: &Connector) {
+        self.notices.borrow_mut().push("connecting");
+    }
+
+    fn connection_failed(&mut self, _connector: &Connector, error: &ConnectError) {
+        self.notices.borrow_mut().push(word(&error.cause));
+    }
+
+    fn connection_lost(&mut self, _connector: &Connector, _reason: &CloseReason) {
+        self.notices.borrow_mut().push("lost");
+    }
+}
+
+on_every_driver!(connections_of_clients_count_and_their_factory_hears_every_notice, |ground| {
+    let reactor = started(ground);
+    let port = listen(&reactor, Probe::new);
+    let limits = Limits::new().with_per_peer(1);
+    let dial = || {
+        let notices = Notices::default();
+        let factory = limits.around(Dialler { notices: Rc::clone(&notices) });
+        (reactor.connector_tcp(port.local_addr(), factory), notices)
+    };
+    let (first, heard) = dial();
+    turn_until(&reactor, "the first", || limits.taken_by(loopback()) == 1);
+    let (second, refused) = dial();
+    turn_until(&reactor, "the refusal", || refused.borrow().last() == Some(&"stop"));
+    assert_eq!((limits.taken(), limits.refused()), (1, 1));
+    assert_eq!(*refused.borrow(), ["start", "connecting", "NoProtocol", "stop"]);
+    first.disconnect();
+    turn_until(&reactor, "the end of the first", || heard.borrow().last() == Some(&"stop"));
+    assert_eq!(*heard.borrow(), ["start", "connecting", "built", "lost", "stop"]);
+    assert_eq!(limits.taken(), 0);
+    second.connect().unwrap();
+    turn_until(&reactor, "the second", || limits.taken_by(loopback()) == 1);
+    assert_eq!(refused.borrow()[4..], ["start", "connecting", "built"]);
 });

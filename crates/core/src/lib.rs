@@ -1,5 +1,5 @@
-//! The engine of marline: write protocols as plain objects that react to bytes, and run the same objects on the kernel, in a
-//! simulated network under a virtual clock, or on a recording.
+//! The engine of marline: write protocols as plain objects that react to bytes, and run the same objects on the kernel and in a
+//! simulated network under a virtual clock.
 //!
 //! This crate opens no socket, reads no clock and draws no random number: all that is a [`driver`]'s. It holds the [`Reactor`], timers,
 //! [deferreds](deferred), [transports](Transport), [protocols and factories](Protocol), the [driver contract](driver::Driver), the
@@ -45,6 +45,7 @@
 //! | [`datagram`] | datagram sockets and their protocols |
 //! | [`transport`], [`flow`], [`layer`], [`policy`] | connections, back-pressure, what lies between protocol and wire |
 //! | [`rate`] | token buckets |
+//! | [`civil`] | dates and times of day |
 //! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
@@ -54,6 +55,7 @@ mod addr;
 #[cfg(unix)]
 mod adopt;
 mod budget;
+pub mod civil;
 mod connection;
 mod connector;
 pub mod datagram;

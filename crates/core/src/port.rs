@@ -112,6 +112,11 @@ impl Port {
         self.0.set_paused(false);
     }
 
+    /// Whether it was paused. One that is opened again is not.
+    pub fn is_paused(&self) -> bool {
+        self.0.is_paused()
+    }
+
     /// A port of a handle that listens already.
     #[cfg(unix)]
     pub(crate) fn adopted(
@@ -139,6 +144,7 @@ trait AnyPort {
     fn stop_listening(self: Rc<Self>) -> Deferred<()>;
     fn start_listening(self: Rc<Self>) -> Result<(), ListenError>;
     fn set_paused(&self, paused: bool);
+    fn is_paused(&self) -> bool;
 }
 
 /// The owner of a listening handle.
@@ -381,5 +387,9 @@ impl<F: Factory> AnyPort for Listener<F> {
         {
             self.inner.driver().receive(handle, !paused);
         }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused.get()
     }
 }

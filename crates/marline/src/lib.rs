@@ -1,8 +1,8 @@
 //! Marline, an event-driven networking engine: you write protocols as plain objects that react to bytes, and run the same
-//! objects, unchanged, on the kernel, in a simulated network under a virtual clock, or on a recording of a production run.
+//! objects, unchanged, on the kernel and in a simulated network under a virtual clock.
 //!
-//! This is the facade: the engine of `marline-core`, and by default the drivers of this system and the framings and small protocols that
-//! come with the engine. It has no runtime of its own beside the [`Reactor`], and no global one.
+//! This is the facade: the engine of `marline-core`, and by default the drivers of this system and the framings, policies and small
+//! protocols that come with the engine. It has no runtime of its own beside the [`Reactor`], and no global one.
 //!
 //! ```no_run
 #![doc = include_str!("echo.rs")]
@@ -11,7 +11,7 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `drivers` | real drivers, and [`reactor()`], which chooses one | yes |
-//! | `protocols` | `marline::protocols`: framings and small protocols | yes |
+//! | `protocols` | `marline::protocols`: framings, policies and small protocols | yes |
 //!
 //! Read on at [`Reactor`], [`Protocol`] and [`Transport`]; the promises are in the front page of `marline-core`, "How callbacks are called".
 #![forbid(unsafe_code)]

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
+use marline_core::civil::DateTime;
 use marline_core::datagram::{DatagramProtocol, DatagramTransport};
 use marline_core::deferred::Deferred;
 use marline_core::{Addr, Destination, Protocol, Reactor, Transport};
 
 use crate::inquiry::{DatagramInquiry, Inquiry, InquiryError, printable};
 use crate::reply::reply;
-use crate::time::since_1970;
 
 /// Tells date and time by the reactor's wall clock, as [`text`] writes them, and closes. Over UDP every datagram is answered with them, but
 /// [not everybody's](crate#over-udp).
@@ -49,14 +49,10 @@ pub fn ask_udp(reactor: &Reactor, to: impl Into<Destination>) -> Deferred<String
 /// A moment in the first of the two forms that RFC 867 names, in UTC: `Monday, February 22, 1982 17:37:43-UTC`.
 #[must_use]
 pub fn text(moment: SystemTime) -> String {
-    let seconds = since_1970(moment);
-    let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // 1 January 1970 was a Thursday.
-    let weekday = WEEKDAYS[(day + 4).rem_euclid(7) as usize];
-    let (year, month, day_of_month) = date(day);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let month = MONTHS[month];
-    format!("{weekday}, {month} {day_of_month}, {year} {hour:02}:{minute:02}:{second:02}-UTC")
+    let DateTime { year, month, day, weekday, hour, minute, second } = moment.into();
+    let weekday = WEEKDAYS[usize::from(weekday)];
+    let month = MONTHS[usize::from(month) - 1];
+    format!("{weekday}, {month} {day}, {year} {hour:02}:{minute:02}:{second:02}-UTC")
 }
 
 fn line(reactor: &Reactor) -> String {
@@ -65,20 +61,6 @@ fn line(reactor: &Reactor) -> String {
 
 fn words(answer: &[u8]) -> String {
     printable(answer).trim_end().into()
-}
-
-/// Year, month from 0, and day of the month from 1 of a day counted from 1 January 1970, in the Gregorian calendar.
-fn date(day: i64) -> (i64, usize, i64) {
-    // Years are counted from a 1 March, so that a leap day is the last of its year; 400 of them have 146,097 days.
-    let from_march_0000 = day + 719_468;
-    let (era, day) = (from_march_0000.div_euclid(146_097), from_march_0000.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year + year / 4 - year / 100);
-    // Five months in a row from March or August have 153 days together.
-    let month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month + 2) / 5 + 1;
-    let in_next_year = i64::from(month >= 10);
-    (era * 400 + year + in_next_year, ((month + 2) % 12) as usize, day_of_month)
 }
 
 const WEEKDAYS: [&str; 7] =
@@ -127,24 +109,6 @@ mod tests {
             let moment = if seconds < 0 { epoch - distance } else { epoch + distance };
             assert_eq!(text(moment), expected);
         }
-    }
-
-    #[test]
-    fn days_follow_each_other_through_eight_hundred_years() {
-        let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let (mut year, mut month, mut day) = (1600, 0, 1);
-        // 1 January 1600.
-        for number in -135_140..157_060 {
-            assert_eq!(date(number), (year, month, day), "{number}");
-            let days = match month {
-                1 => 28 + i64::from(leap(year)),
-                3 | 5 | 8 | 10 => 30,
-                _ => 31,
-            };
-            (month, day) = if day == days { (month + 1, 1) } else { (month, day + 1) };
-            (year, month) = if month == 12 { (year + 1, 0) } else { (year, month) };
-        }
-        assert_eq!(year, 2400);
     }
 
     #[test]

@@ -1,8 +1,7 @@
-//! Framings, wrappers and small protocols for marline.
+//! Framings, policies and small protocols for marline.
 //!
-//! Nothing here opens a socket, reads a clock or starts a thread. Each protocol is a codec, a pure
-//! state machine of bytes in and frames out, and a page of glue that makes a marline protocol of
-//! it.
+//! Sockets, clocks and names come from the reactor alone. A framing or a protocol is a codec, a pure state machine of bytes in and frames
+//! out, and a page of glue that makes a marline protocol of it; a policy is put into any connection, whatever its protocol.
 //!
 //! ```
 //! use marline_protocols::line::{Frame, LineCodec, LineFormat};
@@ -71,6 +70,7 @@ pub mod finger;
 pub mod frame;
 pub mod ident;
 pub mod inquiry;
+mod intake;
 pub mod length_prefix;
 pub mod line;
 pub mod netstring;

@@ -116,3 +116,27 @@ pub(crate) fn assert_counts_what_has_not_ended(
     let reason = verbose.reason.borrow();
     assert!(matches!(*reason, Some(CloseReason::BudgetSpent)), "{reason:?}");
 }
+
+/// Sends a `half` of a message, which counts, and then what makes it none, or the end of the stream, behind which this side goes on: it counts no more.
+pub(crate) fn assert_forgets_what_never_ends<P: Protocol>(
+    server: impl Fn() -> P,
+    half: &[u8],
+    wrong: &[u8],
+) {
+    for refused in [true, false] {
+        let reactor = thrifty();
+        let (client, server) = reactor.connect_pair(SlowReader::default(), server());
+        let client = client.transport();
+        client.write(half);
+        reactor.advance(Duration::from_secs(5));
+        assert_eq!(reactor.figures().input, half.len());
+        if refused {
+            client.write(wrong);
+        } else {
+            client.lose_write_connection();
+        }
+        reactor.advance(Duration::from_secs(5));
+        assert!(server.transport().is_open(), "the end of the connection would end its account");
+        assert_eq!(reactor.figures().input, 0, "refused: {refused}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use marline_core::civil::unix_seconds;
 use marline_core::datagram::{DatagramProtocol, DatagramTransport};
 use marline_core::deferred::Deferred;
 use marline_core::{Addr, Destination, Protocol, Reactor, Transport};
@@ -66,31 +67,19 @@ fn read(answer: &[u8], clock: &Reactor) -> SystemTime {
 #[must_use]
 pub fn seconds(moment: SystemTime) -> u32 {
     // Truncating is what the protocol does.
-    since_1970(moment).wrapping_add(FROM_1900_TO_1970) as u32
+    unix_seconds(moment).wrapping_add(FROM_1900_TO_1970) as u32
 }
 
 /// The moment that is told by a number: of all that have it, the one nearest to `near`, so that the number may go round.
 #[must_use]
 pub fn moment(seconds: u32, near: SystemTime) -> SystemTime {
     let off = seconds.wrapping_sub(self::seconds(near)).cast_signed();
-    let moment = since_1970(near).saturating_add(off.into());
+    let moment = unix_seconds(near).saturating_add(off.into());
     let distance = Duration::from_secs(moment.unsigned_abs());
     let epoch = SystemTime::UNIX_EPOCH;
     let moment = if moment < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) };
     // At the very ends of what the system can tell there is no such moment.
     moment.unwrap_or(near)
-}
-
-/// Whole seconds since 1 January 1970, 00:00 UTC, rounded down; negative before.
-pub(crate) fn since_1970(moment: SystemTime) -> i64 {
-    match moment.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(after) => 0_i64.saturating_add_unsigned(after.as_secs()),
-        Err(error) => {
-            let before = error.duration();
-            let rounded_up = before.as_secs().saturating_add((before.subsec_nanos() > 0).into());
-            0_i64.saturating_sub_unsigned(rounded_up)
-        }
-    }
 }
 
 /// Seconds from 1 January 1900 to 1 January 1970.
@@ -145,16 +134,9 @@ mod tests {
     fn the_ends_of_time_do_no_harm() {
         for far in [i64::MAX, i64::MIN + 1] {
             let near = moment(seconds(at(far)), at(far));
-            assert_eq!(since_1970(near), far);
+            assert_eq!(unix_seconds(near), far);
             let _ = (moment(u32::MAX, at(far)), moment(0, at(far)), crate::daytime::text(at(far)));
         }
-    }
-
-    #[test]
-    fn fractions_of_a_second_are_dropped() {
-        let half = Duration::from_millis(500);
-        assert_eq!(since_1970(at(7) + half), 7);
-        assert_eq!(since_1970(at(-7) + half), -7);
     }
 
     #[test]
@@ -169,10 +151,10 @@ mod tests {
         reactor.host().set_wall_clock(at(2_085_978_490));
         let port = reactor.listen_tcp("127.0.0.1:0", || TimeServer).unwrap();
         let told = reactor.result_of(ask(&reactor, port.local_addr())).unwrap();
-        assert_eq!(told, at(since_1970(reactor.wall_clock())));
+        assert_eq!(told, at(unix_seconds(reactor.wall_clock())));
         let _service = reactor.listen_udp("127.0.0.1:37", TimeServer).unwrap();
         let told = reactor.result_of(ask_udp(&reactor, "127.0.0.1:37")).unwrap();
-        assert_eq!(told, at(since_1970(reactor.wall_clock())));
+        assert_eq!(told, at(unix_seconds(reactor.wall_clock())));
 
         struct Short;
 

@@ -10,6 +10,7 @@ use tracing::field::{Field, Visit};
 
 use super::context::{Context, context, wall_clock};
 use super::text;
+use crate::civil::DateTime;
 use crate::panic::guard;
 
 /// One thing that was logged.
@@ -119,7 +120,7 @@ impl Event {
     #[doc(alias = "eventAsText")]
     #[doc(alias = "formatEventAsClassicLogText")]
     pub fn to_text(&self) -> String {
-        format!("{} {self}", super::stamp::Stamp(self.time))
+        format!("{} {self}", DateTime::from(self.time))
     }
 }
 

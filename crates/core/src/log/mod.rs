@@ -22,7 +22,7 @@
 //! | file | what |
 //! |---|---|
 //! | `engine.rs` | every event of the engine's own |
-//! | `event.rs`, `text.rs`, `stamp.rs` | an event as observers get it, and as text |
+//! | `event.rs`, `text.rs` | an event as observers get it, and as text |
 //! | `context.rs` | whose line it is |
 //! | `publisher/`, `levels.rs` | what `tracing` is given reaches observers |
 //! | `observer.rs` | observers: text, the last events |
@@ -35,7 +35,6 @@ mod event;
 mod levels;
 mod observer;
 mod publisher;
-mod stamp;
 mod text;
 
 pub use context::{Context, context};

@@ -9,7 +9,7 @@ use marline_core::{CloseReason, Transport};
 use super::Query;
 use crate::frame::{FrameLink, FrameProtocol, FrameReceiver};
 use crate::line::{LineError, LineFormat};
-use crate::policy::Timeout;
+use crate::policy::Deadline;
 
 /// What a finger server knows. The answers are texts of any number of lines; whatever their ends, they are sent with CR LF.
 ///
@@ -50,7 +50,7 @@ pub trait Directory: 'static {
 /// # let _ = factory();
 /// ```
 pub fn server<D: Directory>(directory: D) -> FrameReceiver<FingerServer<D>> {
-    FrameReceiver::new(FingerServer { directory, patience: None, asked: CancelHandle::default() })
+    FrameReceiver::new(FingerServer { directory, asked: CancelHandle::default() })
 }
 
 /// Answers one question out of a [`Directory`], and closes: see [`server`].
@@ -61,7 +61,6 @@ pub fn server<D: Directory>(directory: D) -> FrameReceiver<FingerServer<D>> {
 #[derive(Debug)]
 pub struct FingerServer<D> {
     directory: D,
-    patience: Option<Timeout>,
     /// What the directory was asked.
     asked: CancelHandle,
 }
@@ -74,8 +73,7 @@ impl<D: Directory> FrameProtocol for FingerServer<D> {
     }
 
     fn connection_made(&mut self, link: &mut FrameLink<'_, LineFormat>) {
-        let patience = Timeout::new(link, Transport::abort_connection);
-        self.patience.insert(patience).set(Some(PATIENCE));
+        link.start_policy(Deadline::after(PATIENCE));
     }
 
     fn frame_received(&mut self, link: &mut FrameLink<'_, LineFormat>, line: &[u8]) {

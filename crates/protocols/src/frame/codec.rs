@@ -87,6 +87,11 @@ impl<F: FrameFormat> FrameCodec<F> {
     pub const fn held(&self) -> usize {
         self.carry.held()
     }
+
+    /// What is kept of an unfinished frame, for whoever goes on with it.
+    pub(crate) const fn carry(&mut self) -> &mut Carry {
+        &mut self.carry
+    }
 }
 
 /// One piece of input, lent to a [`FrameCodec`], out of which frames are pulled.
@@ -152,5 +157,10 @@ impl<'i, F: FrameFormat> Feed<'_, 'i, F> {
     #[must_use]
     pub fn rest(self) -> &'i [u8] {
         self.input
+    }
+
+    /// All that is not used yet: what is kept, and what follows it of the input.
+    pub(crate) const fn left(&mut self) -> (&mut Carry, &'i [u8]) {
+        (&mut self.codec.carry, self.input)
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use marline_core::{CloseReason, Protocol, Transport};
 
 use super::{FrameCodec, FrameFormat};
+use crate::intake::{Intake, Upgrade, upgrade_to};
 
 /// The owner of a connection that speaks in frames of one format. Make a protocol of it with [`FrameReceiver::new`].
 ///
@@ -99,9 +100,6 @@ pub struct FrameLink<'a, F> {
     upgrade: Option<Upgrade>,
 }
 
-/// Hands a connection over, with the bytes that were not used.
-type Upgrade = Box<dyn FnOnce(&Transport, &[u8])>;
-
 impl<'a, F: FrameFormat> FrameLink<'a, F> {
     fn new(transport: &'a Transport, format: F) -> Self {
         Self { transport, format, upgrade: None }
@@ -125,9 +123,7 @@ impl<'a, F: FrameFormat> FrameLink<'a, F> {
 
     /// Hands the connection to another protocol after this callback, with all bytes that were not used.
     pub fn upgrade<Q: Protocol>(&mut self, next: Q) {
-        self.upgrade = Some(Box::new(|transport, rest| {
-            transport.upgrade(next, rest);
-        }));
+        self.upgrade = Some(upgrade_to(next));
     }
 
     /// What a frame is on this connection.
@@ -159,14 +155,14 @@ impl<F> fmt::Debug for FrameLink<'_, F> {
 pub struct FrameReceiver<P: FrameProtocol> {
     codec: FrameCodec<P::Format>,
     protocol: P,
-    /// Handed over, or given up: nothing more is read.
-    over: bool,
+    intake: Intake,
 }
 
 impl<P: FrameProtocol> FrameReceiver<P> {
     /// A protocol that tells `protocol` of frames.
     pub fn new(protocol: P) -> Self {
-        Self { codec: FrameCodec::new(protocol.format()), protocol, over: false }
+        let codec = FrameCodec::new(protocol.format());
+        Self { codec, protocol, intake: Intake::default() }
     }
 
     /// The protocol that is told of frames.
@@ -188,11 +184,7 @@ impl<P: FrameProtocol> FrameReceiver<P> {
         let mut link = FrameLink::new(transport, self.codec.format());
         call(&mut self.protocol, &mut link);
         self.codec.set_limit(link.format.limit());
-        if let Some(upgrade) = link.upgrade {
-            self.over = true;
-            let rest = self.codec.take_pending();
-            upgrade(transport, &rest);
-        }
+        self.intake.after(transport, self.codec.carry(), link.upgrade);
     }
 }
 
@@ -202,7 +194,7 @@ impl<P: FrameProtocol> Protocol for FrameReceiver<P> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        if self.over {
+        if self.intake.is_over() {
             return;
         }
         let mut feed = self.codec.feed(data);
@@ -212,28 +204,13 @@ impl<P: FrameProtocol> Protocol for FrameReceiver<P> {
                 Ok(None) => return transport.account_held(self.codec.pending().len()),
                 Ok(Some(frame)) => self.protocol.frame_received(&mut link, frame),
                 Err(error) => {
-                    self.over = true;
+                    self.intake.give_up();
                     self.protocol.frame_refused(&mut link, error);
                 }
             }
-            let codec = feed.codec();
-            codec.set_limit(link.format.limit());
-            if let Some(upgrade) = link.upgrade {
-                self.over = true;
-                let mut rest = codec.take_pending();
-                rest.extend_from_slice(feed.rest());
-                return upgrade(transport, &rest);
-            }
-            if self.over {
-                drop(codec.take_pending());
-                return transport.account_held(0);
-            }
-            if !transport.is_open() {
+            feed.codec().set_limit(link.format.limit());
+            if !self.intake.goes_on(transport, feed.left(), link.upgrade) {
                 return;
-            }
-            if !transport.is_reading() {
-                transport.account_held(feed.codec().pending().len());
-                return transport.unread(feed.rest());
             }
         }
     }

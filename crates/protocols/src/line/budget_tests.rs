@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use marline_core::{CloseReason, Transport};
 
-use super::{LineFormat, LineLink, LineProtocol, LineReceiver};
+use super::{LineError, LineFormat, LineLink, LineProtocol, LineReceiver, Refused};
 use crate::slow_reader::{
-    BUDGET, SlowReader, Verbose, assert_counts_what_has_not_ended, assert_loses_nothing, thrifty,
+    BUDGET, SlowReader, Verbose, assert_counts_what_has_not_ended, assert_forgets_what_never_ends,
+    assert_loses_nothing, thrifty,
 };
 
 impl LineProtocol for Verbose {
@@ -17,6 +18,13 @@ impl LineProtocol for Verbose {
     fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
         self.answer(link.transport(), line);
     }
+
+    fn line_refused(&mut self, _link: &mut LineLink<'_>, _error: LineError) -> Refused {
+        // It stays and answers no more: what came of the line must be gone from the account all the same.
+        Refused::Stop
+    }
+
+    fn read_connection_lost(&mut self, _link: &mut LineLink<'_>, _unended: &[u8]) {}
 
     fn connection_lost(&mut self, _transport: &Transport, reason: &CloseReason) {
         self.lost(reason);
@@ -48,4 +56,27 @@ fn a_line_that_has_not_ended_counts_and_ends_the_connection_beyond_the_budget() 
     let server = LineReceiver::new(verbose.clone());
     let sent: [&[u8]; 3] = [&[b'x'; BUDGET], b"\r\n", &[b'x'; BUDGET + 1]];
     assert_counts_what_has_not_ended(server, &verbose, sent);
+}
+
+#[test]
+fn a_line_that_is_refused_or_never_ends_counts_no_more() {
+    // A bare LF is no end of a line.
+    assert_forgets_what_never_ends(|| LineReceiver::new(Verbose::default()), b"half a", b" line\n");
+}
+
+#[test]
+fn what_is_left_of_a_line_that_is_skipped_counts_no_more() {
+    struct Skip;
+
+    impl LineProtocol for Skip {
+        fn line_received(&mut self, _: &mut LineLink<'_>, _: &[u8]) {}
+
+        fn line_refused(&mut self, _: &mut LineLink<'_>, _: LineError) -> Refused {
+            Refused::Skip
+        }
+
+        fn read_connection_lost(&mut self, _: &mut LineLink<'_>, _: &[u8]) {}
+    }
+
+    assert_forgets_what_never_ends(|| LineReceiver::new(Skip), b"half a", b" line\n of which more");
 }

@@ -144,6 +144,11 @@ impl LineCodec {
         self.carry.held()
     }
 
+    /// What is kept of an unfinished line, for whoever goes on with it.
+    pub(crate) const fn carry(&mut self) -> &mut Carry {
+        &mut self.carry
+    }
+
     const fn switch(&mut self, state: State) {
         if !matches!(self.state, State::Failed(_)) {
             self.state = state;
@@ -263,6 +268,11 @@ impl<'i> Feed<'_, 'i> {
     #[must_use]
     pub fn rest(self) -> &'i [u8] {
         self.input
+    }
+
+    /// All that is not used yet: what is kept, and what follows it of the input.
+    pub(crate) const fn left(&mut self) -> (&mut Carry, &'i [u8]) {
+        (&mut self.codec.carry, self.input)
     }
 
     fn next_raw(&mut self, left: u64) -> Option<Frame<'_>> {

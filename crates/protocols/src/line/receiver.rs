@@ -7,6 +7,7 @@ use marline_core::{CloseReason, Protocol, Transport};
 
 use super::{EncodeError, Frame, LineCodec, LineError, LineFormat};
 use crate::frame::send;
+use crate::intake::{Intake, Upgrade, upgrade_to};
 
 /// The owner of a connection that speaks in lines. Make a protocol of it with [`LineReceiver::new`].
 ///
@@ -88,9 +89,6 @@ enum Mode {
     RawFor(u64),
 }
 
-/// Hands a connection over, with the bytes that were not used.
-type Upgrade = Box<dyn FnOnce(&Transport, &[u8])>;
-
 impl<'a> LineLink<'a> {
     fn new(transport: &'a Transport, format: LineFormat) -> Self {
         Self { transport, format, mode: None, upgrade: None }
@@ -131,9 +129,7 @@ impl<'a> LineLink<'a> {
 
     /// Hands the connection to another protocol after this callback, with all bytes that were not used.
     pub fn upgrade<Q: Protocol>(&mut self, next: Q) {
-        self.upgrade = Some(Box::new(|transport, rest| {
-            transport.upgrade(next, rest);
-        }));
+        self.upgrade = Some(upgrade_to(next));
     }
 
     /// The transport, to be cloned and kept.
@@ -160,14 +156,14 @@ impl fmt::Debug for LineLink<'_> {
 pub struct LineReceiver<P> {
     codec: LineCodec,
     protocol: P,
-    /// Handed over, or given up: nothing more is read.
-    over: bool,
+    intake: Intake,
 }
 
 impl<P: LineProtocol> LineReceiver<P> {
     /// A protocol that tells `protocol` of lines.
     pub fn new(protocol: P) -> Self {
-        Self { codec: LineCodec::new(protocol.format()), protocol, over: false }
+        let codec = LineCodec::new(protocol.format());
+        Self { codec, protocol, intake: Intake::default() }
     }
 
     /// The protocol that is told of lines.
@@ -184,11 +180,8 @@ impl<P: LineProtocol> LineReceiver<P> {
     fn between(&mut self, transport: &Transport, call: impl FnOnce(&mut P, &mut LineLink<'_>)) {
         let mut link = LineLink::new(transport, self.codec.format());
         call(&mut self.protocol, &mut link);
-        if let Some(upgrade) = grant(&mut self.codec, link) {
-            self.over = true;
-            let rest = self.codec.take_pending();
-            upgrade(transport, &rest);
-        }
+        let upgrade = grant(&mut self.codec, link);
+        self.intake.after(transport, self.codec.carry(), upgrade);
     }
 }
 
@@ -210,7 +203,7 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
     }
 
     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-        if self.over {
+        if self.intake.is_over() {
             return;
         }
         let mut feed = self.codec.feed(data);
@@ -226,25 +219,12 @@ impl<P: LineProtocol> Protocol for LineReceiver<P> {
                 }
                 Err(error) => match self.protocol.line_refused(&mut link, error) {
                     Refused::Skip => feed.codec().skip_line(),
-                    Refused::Stop => self.over = true,
+                    Refused::Stop => self.intake.give_up(),
                 },
             }
-            if let Some(upgrade) = grant(feed.codec(), link) {
-                self.over = true;
-                let mut rest = feed.codec().take_pending();
-                rest.extend_from_slice(feed.rest());
-                return upgrade(transport, &rest);
-            }
-            if self.over {
-                drop(feed.codec().take_pending());
-                return transport.account_held(0);
-            }
-            if !transport.is_open() {
+            let upgrade = grant(feed.codec(), link);
+            if !self.intake.goes_on(transport, feed.left(), upgrade) {
                 return;
-            }
-            if !transport.is_reading() {
-                transport.account_held(feed.codec().pending().len());
-                return transport.unread(feed.rest());
             }
         }
     }

@@ -32,9 +32,31 @@ struct Seats {
     overflowing: usize,
     refused: u64,
     /// Ports that accept nothing while the total is reached.
-    ports: Vec<Port>,
+    doors: Vec<Door>,
     /// Whether they were told so.
-    ports_paused: bool,
+    doors_shut: bool,
+}
+
+struct Door {
+    port: Port,
+    /// Paused from here, so that it is resumed from here.
+    shut: bool,
+}
+
+impl Door {
+    /// Leaves a port alone that somebody else has paused.
+    fn shut(&mut self) {
+        self.shut = !self.port.is_paused();
+        if self.shut {
+            self.port.pause();
+        }
+    }
+
+    fn open(&mut self) {
+        if std::mem::take(&mut self.shut) {
+            self.port.resume();
+        }
+    }
 }
 
 impl Default for Seats {
@@ -47,8 +69,8 @@ impl Default for Seats {
             peers: BTreeMap::new(),
             overflowing: 0,
             refused: 0,
-            ports: Vec::new(),
-            ports_paused: false,
+            doors: Vec::new(),
+            doors_shut: false,
         }
     }
 }
@@ -85,22 +107,23 @@ impl Limits {
     }
 
     /// Lets a port accept nothing while the total is reached, so that who connects waits in the system's queue instead of being refused.
-    /// Whatever a driver has accepted before it hears of it is still refused. When there is room again the port is resumed, whoever has paused it
-    /// meanwhile. To be called again after the port was stopped and started.
+    /// Whatever a driver has accepted before it hears of it is still refused. When there is room again the port is resumed, unless it was paused
+    /// already when the total was reached; a pause that comes in between is lifted with the limits' own. To be called again after the port was
+    /// stopped and started.
     pub fn pause_when_full(&self, port: &Port) {
-        let mut seats = self.0.borrow_mut();
-        seats.ports.push(port.clone());
-        seats.ports_paused = seats.is_full();
-        if seats.ports_paused {
-            drop(seats);
-            port.pause();
+        let mut door = Door { port: port.clone(), shut: false };
+        let full = self.0.borrow().doors_shut;
+        if full {
+            door.shut();
         }
+        self.0.borrow_mut().doors.push(door);
+        self.set_doors();
     }
 
     /// Changes the limit to the connections in all; those there are stay.
     pub fn set_total(&self, most: Option<usize>) {
         self.0.borrow_mut().total = most;
-        self.set_ports();
+        self.set_doors();
     }
 
     /// Changes the limit to the connections of one peer; those there are stay.
@@ -139,7 +162,7 @@ impl Limits {
             seats.peers.insert(peer, of_peer + 1);
         }
         drop(seats);
-        self.set_ports();
+        self.set_doors();
         Some(Seat { limits: self.clone(), kind: Kind::Served(peer) })
     }
 
@@ -167,21 +190,22 @@ impl Limits {
             }
         }
         drop(seats);
-        self.set_ports();
+        self.set_doors();
     }
 
-    /// Lets the ports accept, or not, when that has changed: a pause of somebody else's is lifted only with one of ours.
-    fn set_ports(&self) {
+    /// Lets the ports accept, or not, when that has changed.
+    fn set_doors(&self) {
         let mut seats = self.0.borrow_mut();
         let full = seats.is_full();
-        if std::mem::replace(&mut seats.ports_paused, full) == full {
+        if std::mem::replace(&mut seats.doors_shut, full) == full {
             return;
         }
-        let ports = seats.ports.clone();
+        let mut doors = std::mem::take(&mut seats.doors);
         drop(seats);
-        for port in ports {
-            if full { port.pause() } else { port.resume() }
+        for door in &mut doors {
+            if full { door.shut() } else { door.open() }
         }
+        self.0.borrow_mut().doors.append(&mut doors);
     }
 }
 
@@ -263,10 +287,10 @@ impl<F: Factory> Factory for Limited<F> {
 
     fn stop(&mut self) {
         // A port holds its factory: it is not to be held by it for ever.
-        let ports = std::mem::take(&mut self.limits.0.borrow_mut().ports);
-        let (kept, gone) = ports.into_iter().partition(Port::is_listening);
-        self.limits.0.borrow_mut().ports = kept;
-        drop::<Vec<Port>>(gone);
+        let doors = std::mem::take(&mut self.limits.0.borrow_mut().doors);
+        let (kept, gone) = doors.into_iter().partition(|door| door.port.is_listening());
+        self.limits.0.borrow_mut().doors = kept;
+        drop::<Vec<Door>>(gone);
         self.factory.stop();
     }
 

@@ -203,3 +203,71 @@ impl fmt::Debug for TrafficLog {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use marline_core::testing::{CapturedLog, MemoryTransport};
+    use marline_core::{Addr, Protocol, Transport};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Rc<RefCell<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Watched(Option<TrafficLog>);
+
+    impl Protocol for Watched {
+        fn connection_made(&mut self, transport: &Transport) {
+            transport.start_policy(self.0.take().unwrap());
+        }
+
+        fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+    }
+
+    /// A peer that has bound its socket to a path that would begin a line of its own, and clear the terminal.
+    fn visit_of_a_forger(log: TrafficLog) {
+        let path = "/tmp/x\n/run/admin > 3 \"250\"\r\x1b[2J";
+        let (here, peer) = (Addr::Unix("/run/here".into()), Addr::Unix(path.into()));
+        let peer = MemoryTransport::connect_between(Watched(Some(log)), here, peer);
+        peer.receive(b"1\n2");
+        peer.end_of_stream();
+    }
+
+    #[test]
+    fn a_peer_whose_path_has_line_ends_cannot_forge_a_line() {
+        let paper = Paper::default();
+        visit_of_a_forger(TrafficLog::to_writer(paper.clone()));
+        let text = String::from_utf8(paper.0.take()).unwrap();
+        let lines: Vec<_> = text.split_inclusive('\n').collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        for line in lines {
+            assert!(line.starts_with(r"/tmp/x\n/run/admin > 3 "), "{line}");
+            assert!(!line.trim_end_matches('\n').contains(char::is_control), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn nor_does_it_in_the_programs_log() {
+        let log = CapturedLog::start();
+        visit_of_a_forger(TrafficLog::to_log());
+        let events = log.take_where(|event| event.target == "marline::traffic");
+        assert_eq!(events.len(), 3);
+        for event in events {
+            assert!(!event.message.contains(char::is_control), "{:?}", event.message);
+        }
+    }
+}

@@ -46,6 +46,7 @@
 //! | [`transport`], [`flow`], [`layer`], [`policy`] | connections, back-pressure, what lies between protocol and wire |
 //! | [`rate`] | token buckets |
 //! | [`log`] | what is logged, whose line it is, where it goes |
+//! | [`sync`] | locks, semaphores, queues |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
@@ -74,6 +75,7 @@ pub mod rate;
 mod reactor;
 mod rng;
 pub mod sim;
+pub mod sync;
 pub mod testing;
 mod time;
 mod timers;

@@ -47,6 +47,7 @@
 //! | [`rate`] | token buckets |
 //! | [`civil`] | dates and times of day |
 //! | [`log`] | what is logged, whose line it is, where it goes |
+//! | [`sync`] | locks, semaphores, queues |
 //! | [`sim`] | the simulated network |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
@@ -76,6 +77,7 @@ pub mod rate;
 mod reactor;
 mod rng;
 pub mod sim;
+pub mod sync;
 pub mod testing;
 mod time;
 mod timers;

@@ -1,13 +1,15 @@
-//! Results that are not there yet: [`Deferred`], fired by its [`Resolver`], with a typed chain of steps. Combinators of several deferreds,
-//! time-outs and tasks are elsewhere.
+//! Results that are not there yet: [`Deferred`], fired by its [`Resolver`], with a typed chain of steps; combinations of several.
+//! Locks and queues are in [`sync`](crate::sync), time-outs and tasks elsewhere.
 //!
 //! | file | what |
 //! |---|---|
 //! | `chain.rs` | the steps |
 //! | `cancel.rs` | handles that cancel and that hold back |
 //! | `future.rs` | `.await` |
+//! | `combine/` | several deferreds, one result |
 //! | `resolver.rs` | the firing end |
 //! | `node.rs`, `link.rs`, `outcome.rs` | what a chain is made of and how it is walked |
+//! | `lease.rs` | a first node that waits in a line, and gives back what nobody took |
 //! | `interrupt.rs`, `report.rs` | the engine's own errors, failures nobody looked at |
 //!
 //! # A chain
@@ -57,6 +59,9 @@
 //! | `addCallbacks` | [`either`](Deferred::either), [`either_then`](Deferred::either_then) |
 //! | the last callback of a chain | [`done`](Deferred::done), [`ignore`](Deferred::ignore), or a dropped deferred |
 //! | `chainDeferred` | [`Resolver::follow`]: constant stack; cancelling goes to the deferred that is followed |
+//! | `DeferredList`; `gatherResults` | [`list`], whose errors are not logged; [`gather`], whose error is that of the input, as it is |
+//! | `fireOnOneCallback`, `fireOnOneErrback`, `consumeErrors` | [`first_value`], [`gather_with`], [`Rest::Ignore`] |
+//! | `race` | [`race`]; without inputs it fails at once, and so does `first_value` |
 //! | `succeed`, `fail` | [`ready`](Deferred::ready), [`failed`](Deferred::failed), [`from_result`](Deferred::from_result) |
 //! | `execute`, `maybeDeferred` | `Deferred::ready(()).and_then(..)`, `.then(..)` |
 //! | `pause`, `unpause` | [`hold`](Deferred::hold) gives a [`Hold`]; the chain goes on when the last is dropped |
@@ -77,15 +82,21 @@ use self::resolver::Root;
 use crate::failure::Failure;
 
 pub use self::cancel::{CancelHandle, Hold};
+pub use self::combine::{
+    FailureGroup, FirstError, Join, Rest, first_value, gather, gather_with, join, list, race,
+};
 pub use self::interrupt::{Fault, Interrupt};
+pub(crate) use self::lease::{Lease, Lender};
 #[doc(hidden)]
 pub use self::report::{Hook, Unhandled, capture_unhandled, replace_hook};
 pub use self::resolver::Resolver;
 
 mod cancel;
 mod chain;
+mod combine;
 mod future;
 mod interrupt;
+mod lease;
 mod link;
 mod node;
 mod outcome;
@@ -225,6 +236,8 @@ impl<T: 'static, E: Fault> Drop for Deferred<T, E> {
             State::Node(source) => {
                 if source.out().leave_task() {
                     node::interrupt(source, &Interrupt::Cancelled);
+                } else {
+                    source.forsake();
                 }
             }
             State::Ready(Ok(_)) | State::Taken => {}

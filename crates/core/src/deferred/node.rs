@@ -39,6 +39,9 @@ pub(super) trait Source<T: 'static, E: Fault>: Node {
 
     /// Forgets what it was to do if it had been interrupted: it has been fired.
     fn close(&self) {}
+
+    /// The deferred at its end was dropped, and nothing has been added to it.
+    fn forsake(&self) {}
 }
 
 /// The side of a node on which its result comes out.

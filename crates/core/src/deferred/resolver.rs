@@ -204,6 +204,8 @@ impl<T: 'static, E: Fault, C: FnOnce() + 'static> Source<T, E> for Root<T, E, C>
 impl<T: 'static, E: Fault, C: FnOnce() + 'static> Open<T, E> for Root<T, E, C> {
     fn follow(self: Rc<Self>, deferred: Deferred<T, E>) -> Option<Rc<dyn Node>> {
         self.close();
+        // Even if it steps aside: a canceller of its own that is on the stack has left it to another.
+        self.waits.set(Waits::Inner(Weak::<Self>::new()));
         follow(self, deferred, |root, inner| root.waits.set(Waits::Inner(inner)))
     }
 }

@@ -232,3 +232,24 @@ fn cancelling_what_a_resolver_follows_goes_to_what_is_followed() {
     assert!(back_resolver.is_cancelled());
     assert_eq!(taken(front), Err(CANCELLED));
 }
+
+#[test]
+fn a_canceller_can_leave_it_to_another_deferred_whatever_comes_after() {
+    for steps in 0..3 {
+        let (inner, inner_resolver) = Number::new();
+        let parts = Rc::new(Cell::new(None::<(NumberResolver, Number)>));
+        let its = Rc::clone(&parts);
+        let (mut end, resolver) = Number::with_canceller(move || {
+            let (resolver, inner) = its.take().unwrap();
+            resolver.follow(inner);
+        });
+        parts.set(Some((resolver, inner)));
+        for _ in 0..steps {
+            end = end.map(|value| value + 1);
+        }
+        assert_eq!(unhandled(|| end.cancel()), []);
+        assert!(!end.is_ready());
+        inner_resolver.resolve(1);
+        assert_eq!(taken(end), Ok(1 + steps));
+    }
+}

@@ -20,7 +20,7 @@ mod report;
 
 /// An error type as a user would write it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Oops {
+pub(super) enum Oops {
     Own(i64),
     Interrupted(Interrupt),
 }
@@ -40,23 +40,23 @@ impl From<Interrupt> for Oops {
     }
 }
 
-type Number = Deferred<i64, Oops>;
-type NumberResolver = Resolver<i64, Oops>;
+pub(super) type Number = Deferred<i64, Oops>;
+pub(super) type NumberResolver = Resolver<i64, Oops>;
 
-const CANCELLED: Oops = Oops::Interrupted(Interrupt::Cancelled);
+pub(super) const CANCELLED: Oops = Oops::Interrupted(Interrupt::Cancelled);
 
-fn taken<T, E: Fault>(deferred: Deferred<T, E>) -> Result<T, E> {
+pub(super) fn taken<T, E: Fault>(deferred: Deferred<T, E>) -> Result<T, E> {
     deferred.try_take().expect("the result should be there")
 }
 
 /// A place for results of steps.
-fn slot<T>() -> (Rc<RefCell<Vec<T>>>, impl Fn(T) + Clone) {
+pub(super) fn slot<T>() -> (Rc<RefCell<Vec<T>>>, impl Fn(T) + Clone) {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let inner = Rc::clone(&seen);
     (seen, move |value| inner.borrow_mut().push(value))
 }
 
-fn unhandled(f: impl FnOnce()) -> Vec<Unhandled> {
+pub(super) fn unhandled(f: impl FnOnce()) -> Vec<Unhandled> {
     capture_unhandled(f).1
 }
 

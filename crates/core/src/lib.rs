@@ -47,6 +47,7 @@
 //! | [`rate`] | token buckets |
 //! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sim`] | the simulated network |
+//! | [`task`] | looping calls, sleep, cooperation, a program of one task |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
 
@@ -74,6 +75,7 @@ pub mod rate;
 mod reactor;
 mod rng;
 pub mod sim;
+pub mod task;
 pub mod testing;
 mod time;
 mod timers;

@@ -30,6 +30,8 @@ mod budgets;
 mod stalls;
 // Connections: addresses, writing, closing, half-close, producers, ports, connectors.
 mod streams;
+// Looping calls, cooperation, coroutines, programs of one task.
+mod tasks;
 // Other threads and workers.
 mod threads;
 // UNIX streams, descriptors passed over them, sockets that somebody else has opened.

@@ -298,3 +298,55 @@ fn discovery_finds_every_service_in_the_group() {
     found.sort_unstable();
     assert_eq!(found, ["printer", "scanner"], "{text}");
 }
+
+#[test]
+fn react_ends_with_its_task_and_with_the_exit_status_that_fits() {
+    let react = |args: &[&str]| Command::new(program("react")).args(args).output().unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap().to_string();
+    let answers = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        stream.write_all(&2_208_988_807_u32.to_be_bytes()).unwrap();
+        // Held open until the client has closed.
+        let _ = stream.read(&mut [0]);
+        server
+    });
+    let output = react(&[&addr, "60"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stdout).unwrap().ends_with(" seconds since 1970\n"));
+
+    // The system takes the connection, and nobody answers.
+    let silent = answers.join().unwrap();
+    let output = react(&[&addr, "0.1"]);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "no answer within 100ms\n");
+
+    drop(silent);
+    let output = react(&[&addr]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("cannot connect to {addr}: connection refused\n"));
+    for wrong in [&[][..], &[&addr, "soon"], &[&addr, "-1"]] {
+        assert_eq!(react(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    let output = Command::new(program("react"))
+        .args([&addr, "60"])
+        .env("MARLINE_DRIVER", "carrier-pigeon")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("carrier-pigeon"));
+}
+
+#[test]
+fn react_is_ended_by_a_signal_without_error() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap().to_string();
+    let mut child = Command::new(program("react")).args([&addr, "3600"]).spawn().unwrap();
+    // It runs, and listens for signals, once it has connected.
+    let (mut stream, _) = silent.accept().unwrap();
+    let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+}

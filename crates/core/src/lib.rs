@@ -49,6 +49,7 @@
 //! | [`log`] | what is logged, whose line it is, where it goes |
 //! | [`sync`] | locks, semaphores, queues |
 //! | [`sim`] | the simulated network |
+//! | [`task`] | looping calls, sleep, cooperation, a program of one task |
 //! | [`testing`] | doubles and checks for tests |
 #![forbid(unsafe_code)]
 
@@ -78,6 +79,7 @@ mod reactor;
 mod rng;
 pub mod sim;
 pub mod sync;
+pub mod task;
 pub mod testing;
 mod time;
 mod timers;

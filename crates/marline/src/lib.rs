@@ -20,6 +20,8 @@ pub use marline_core::*;
 
 #[cfg(feature = "drivers")]
 mod choose;
+#[cfg(feature = "drivers")]
+mod react;
 
 #[cfg(feature = "drivers")]
 pub use choose::{Error, reactor};
@@ -27,6 +29,8 @@ pub use choose::{Error, reactor};
 pub use marline_drivers as drivers;
 #[cfg(feature = "protocols")]
 pub use marline_protocols as protocols;
+#[cfg(feature = "drivers")]
+pub use react::react;
 
 /// The README's program is run as a test of this crate.
 #[cfg(all(doctest, feature = "drivers"))]

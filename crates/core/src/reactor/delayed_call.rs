@@ -22,8 +22,17 @@ impl Reactor {
     /// Runs `f` at a moment, or in the next turn if that has passed; otherwise as [`call_later`](Self::call_later).
     #[track_caller]
     pub fn call_at(&self, deadline: Time, f: impl FnOnce(&Self) + 'static) -> DelayedCall {
-        let timer = Timer { call: Box::new(f), site: Location::caller() };
-        let key = self.0.set_timer(deadline, timer);
+        self.call_at_from(deadline, Location::caller(), f)
+    }
+
+    /// The same for one that was asked for elsewhere.
+    pub(crate) fn call_at_from(
+        &self,
+        deadline: Time,
+        site: &'static Location<'static>,
+        f: impl FnOnce(&Self) + 'static,
+    ) -> DelayedCall {
+        let key = self.0.set_timer(deadline, Timer { call: Box::new(f), site });
         DelayedCall { inner: Rc::downgrade(&self.0), key }
     }
 }

@@ -1,8 +1,9 @@
 //! The only unsafe code of the workspace: here what runs inside a signal handler, in `address.rs` the bytes of an address, in `datagram.rs` the
-//! system calls for many datagrams.
+//! system calls for many datagrams, whose addresses `name.rs` writes and reads.
 
 mod address;
 pub(crate) mod datagram;
+mod name;
 
 use std::io;
 use std::sync::Arc;

@@ -44,6 +44,8 @@ impl Name {
                 }
                 put(bytes, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());
                 put(bytes, PATH, path);
+                // A longer name may have stood here. There is room: a path is shorter than it may be, an abstract name than all this.
+                put(bytes, PATH + path.len(), &[0]);
                 Some(PATH + path.len() + usize::from(!is_abstract))
             }
             _ => None,
@@ -144,6 +146,16 @@ mod tests {
         put(&mut name.0, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());
         for len in [0, 2] {
             assert_eq!(name.decode(len), Some(Addr::Unix(PathBuf::new())), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_path_written_over_a_longer_one_is_not_a_letter_longer() {
+        let mut name = Name::EMPTY;
+        for path in ["/a/long/path", "/short", "\0abstract", "/a"] {
+            let addr = Addr::Unix(path.into());
+            let len = name.encode(&addr).unwrap();
+            assert_eq!(name.decode(len), Some(addr), "{path:?}");
         }
     }
 }

@@ -37,7 +37,7 @@ impl Reactor {
 
     /// Gives a connection that stands already (TCP or UNIX) a protocol from the factory, after the present callback; if the factory makes none
     /// the connection is closed. The factory is neither started nor stopped. The descriptor becomes the reactor's, as with
-    /// [`adopt_port`](Self::adopt_port); the end of the connection is its end for all that share the socket.
+    /// [`adopt_port`](Self::adopt_port); the end of the connection, a reset too, is its end for all that share the socket.
     ///
     /// # Errors
     ///

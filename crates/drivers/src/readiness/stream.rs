@@ -12,7 +12,7 @@ use rustix::net::{
 use super::Readiness;
 use super::selector::{Interest, Ready, Selector};
 use super::table::{Kind, Marks, NONE, Output};
-use crate::socket::{connecting, fault, peer_addr, take_error};
+use crate::socket::{Waiting, connecting, fault, peer_addr, take_any_error, take_error};
 
 impl<S: Selector> Readiness<S> {
     pub(super) fn open_stream(
@@ -89,16 +89,26 @@ impl<S: Selector> Readiness<S> {
             let received = recv(fd, &mut *scratch, RecvFlags::empty());
             return match received {
                 Ok((len, _)) if len > 0 => Some(Completion::Received { conn, len }),
+                Err(Errno::AGAIN | Errno::INTR) => self.deaf_stream_ready(conn, ready),
                 ended => self.read_ended(conn, ended.map(|_| ())),
             };
         }
-        if ready.failed()
-            && let Some(error) = take_error(fd)
-        {
-            return self.failed(conn, error);
-        }
-        if (ready.failed() || ready.hung_up()) && !entry.want.has(Interest::WRITE) {
-            self.hung_up(conn);
+        self.deaf_stream_ready(conn, ready)
+    }
+
+    /// A connection that does not receive, or has nothing to receive, is ready all the same.
+    #[cold]
+    fn deaf_stream_ready(&mut self, conn: Handle, ready: Ready) -> Option<Completion> {
+        let entry = self.table.get(conn)?;
+        match if ready.failed() { take_any_error(entry.fd()?) } else { Waiting::Nothing } {
+            Waiting::Error(error) => return self.failed(conn, error),
+            Waiting::Reports => {}
+            Waiting::Nothing => {
+                let is_heard = entry.reads() || entry.want.has(Interest::WRITE);
+                if (ready.failed() || ready.hung_up()) && !is_heard {
+                    self.hung_up(conn);
+                }
+            }
         }
         None
     }

@@ -370,15 +370,24 @@ fn run_of(batch: &[Datagram<'_>]) -> usize {
 
 /// Asks for datagrams that arrived together to be handed over together. Whether the system does that.
 pub(crate) fn receive_together(fd: BorrowedFd<'_>) -> bool {
-    let on: libc::c_int = 1;
-    // SAFETY: `on` is a whole int, outlives the call, and its size is passed.
+    set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Sets an option of a socket that is an int. Whether the system has it.
+pub(crate) fn set(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> bool {
+    // SAFETY: `value` is a whole int, outlives the call, which only reads it, and its size is passed.
     let set = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_GRO,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     set == 0

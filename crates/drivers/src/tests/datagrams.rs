@@ -204,6 +204,26 @@ fn a_refusal_of_a_connected_socket_passes() {
     });
 }
 
+#[test]
+fn a_refusal_that_a_send_has_met_meanwhile_leaves_no_socket_deaf() {
+    each(|mut bench| {
+        let (socket, _) = bind(&mut bench, "127.0.0.1:0");
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = peer.local_addr().unwrap();
+        drop(peer);
+        bench.driver.connect_datagram(socket, &addr.into()).unwrap();
+        bench.driver.send_datagram(socket, None, &[IoSlice::new(b"?")]).unwrap();
+        // Collected, but not reported.
+        bench.wait(PATIENCE);
+        let met = bench.driver.send_datagram(socket, None, &[IoSlice::new(b"?")]).unwrap_err();
+        assert_eq!(met.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(bench.driver.next(&mut bench.scratch), None);
+        let peer = UdpSocket::bind(addr).unwrap();
+        peer.send_to(b"here", bench.driver.local_addr(socket).unwrap().ip().unwrap()).unwrap();
+        assert_eq!(bench.datagram(socket), b"here");
+    });
+}
+
 /// The datagrams of the next completion, and whether more follow at once.
 fn together(bench: &mut Bench, from: Handle) -> (Vec<Vec<u8>>, bool) {
     match bench.next() {

@@ -99,7 +99,7 @@ impl<S: Selector> Readiness<S> {
     pub(super) fn discard(&mut self, handle: Handle, scratch: &mut [u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
         let Some(fd) = entry.fd() else { return };
-        match recv(fd, scratch, RecvFlags::empty()) {
+        match recv(fd, scratch, RecvFlags::DONTWAIT) {
             Ok((len, _)) if len > 0 && (len as u64) < u64::from(entry.side) => {
                 entry.side -= len as u32;
             }

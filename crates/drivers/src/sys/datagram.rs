@@ -9,6 +9,7 @@ use marline_core::Addr;
 use marline_core::driver::{Datagram, Mail, Parcel};
 use rustix::io::Errno;
 
+use super::calls::sendmmsg;
 use super::name::{Name, get, put};
 
 /// Where datagrams are received: a chunk for each message of a call, all in one buffer, which is moved out while somebody reads them.
@@ -244,7 +245,7 @@ impl Outbox {
             // is borrowed exclusively for the call. The pieces lie within the bytes of `batch`, which are borrowed for the call and which the
             // system only reads.
             let count = unsafe {
-                libc::sendmmsg(
+                sendmmsg(
                     fd.as_raw_fd(),
                     self.headers.as_mut_ptr(),
                     messages as libc::c_uint,

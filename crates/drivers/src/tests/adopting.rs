@@ -1,6 +1,6 @@
 //! Sockets that somebody else has opened, and may go on using: what closing them means, and what adopting them must not change.
 
-use std::io::{ErrorKind, IoSlice, Read};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -9,6 +9,7 @@ use marline_core::Addr;
 use marline_core::driver::{
     Adopt, Close, Completion, Datagram, DatagramOptions, Handle, Outgoing, Sent,
 };
+use rustix::fs::OFlags;
 
 use super::{Bench, PATIENCE, each, ip};
 use crate::sys::datagram::set;
@@ -27,7 +28,7 @@ fn shared_streams() -> [(OwnedFd, OwnedFd, Box<dyn Peer>); 2] {
     ]
 }
 
-trait Peer: Read {
+trait Peer: Read + Write {
     fn end(&self);
 }
 
@@ -175,6 +176,26 @@ fn reports_that_queue_up_on_a_connection_end_no_wait_again_and_again() {
             assert_eq!(bench.next(), Completion::ReadClosed { conn });
             bench.driver.close(conn, Close::Reset);
             drop(other_holder);
+        }
+    });
+}
+
+#[test]
+fn another_holder_who_is_faster_and_has_the_socket_block_does_not_stop_the_loop() {
+    each(|mut bench| {
+        for (own, other_holder, mut peer) in shared_streams() {
+            let conn = adopt(&mut bench, own, Adopt::Connection);
+            bench.driver.receive(conn, true);
+            peer.write_all(b"for the faster").unwrap();
+            // Collected, but not read.
+            bench.wait(PATIENCE);
+            let flags = rustix::fs::fcntl_getfl(&other_holder).unwrap();
+            rustix::fs::fcntl_setfl(&other_holder, flags - OFlags::NONBLOCK).unwrap();
+            assert_eq!(rustix::io::read(&other_holder, &mut [0; 64]), Ok(14));
+            assert_eq!(bench.driver.next(&mut bench.scratch), None);
+            peer.write_all(b"for us").unwrap();
+            assert_eq!(bench.bytes(conn), b"for us");
+            bench.driver.close(conn, Close::Reset);
         }
     });
 }

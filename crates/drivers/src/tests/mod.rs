@@ -2,7 +2,7 @@
 //!
 //! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `unix.rs` about descriptors that are passed, `adopting.rs` about sockets
 //! of others, `watches.rs` about descriptors
-//! of others, `files.rs` about files, `beside.rs` about jobs, signals and the waker, `time.rs` and `alarm.rs` about waiting; here is what they share.
+//! of others, `files.rs` about files, `memory.rs` about a system that has none left, `beside.rs` about jobs, signals and the waker, `time.rs` and `alarm.rs` about waiting; here is what they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
@@ -12,6 +12,7 @@ mod beside;
 mod closing;
 mod datagrams;
 mod files;
+mod memory;
 mod ports;
 mod streams;
 mod time;

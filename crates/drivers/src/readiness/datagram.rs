@@ -201,12 +201,13 @@ impl<S: Selector> Readiness<S> {
         options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         let (fd, bound, file) = datagrams(addr, options)?;
-        if bound.ip().is_some() {
-            // Where the kernel cannot, they come one by one. It is not asked for on a socket that was taken over, whose other holders
-            // would get several datagrams as one.
-            let _together = receive_together(fd.as_fd());
-        }
+        // Not asked for on a socket that was taken over, whose other holders would get several datagrams as one.
+        let together = bound.ip().is_some() && receive_together(fd.as_fd());
         let socket = self.place_datagrams(fd, &bound);
+        if !together && let Some(entry) = self.table.get_mut(socket) {
+            // A kernel that does not join them may be one that does not cut them either.
+            entry.marks.set(Marks::ONE_BY_ONE);
+        }
         if let Some(file) = file {
             self.unix.keep_file(socket, file);
         }
@@ -388,9 +389,9 @@ impl<S: Selector> Readiness<S> {
             match self.datagrams.outbox.send(fd, rest, segmented) {
                 Left::Some(count) => sent += count,
                 Left::None { errno, segmented: true } if refuses_segments(errno) => {
-                    // Too long for the way to that address is no reason to give up the others.
                     segmented = false;
-                    if errno != Errno::MSGSIZE {
+                    // Too long for the way to that address, which older kernels call invalid, is no reason to give up the others.
+                    if !matches!(errno, Errno::MSGSIZE | Errno::INVAL) {
                         entry.marks.set(Marks::ONE_BY_ONE);
                     }
                 }

@@ -83,6 +83,10 @@ impl Reactor {
         descriptor: OwnedFd,
         what: Adopt,
     ) -> Result<(Handle, Addr), AdoptError> {
+        if self.inner().is_gone() {
+            // Nobody would turn it, nor close the socket.
+            return Err(AdoptError { cause: AdoptCause::Os(OsError::STALE), descriptor });
+        }
         let adopted = self.inner().driver().adopt(descriptor, what);
         adopted.map_err(|(error, descriptor)| AdoptError {
             cause: AdoptCause::from_os(error),

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use marline_conformance::on_every_driver;
 use marline_core::datagram::DatagramError;
+use marline_core::driver::{Interest, OsError};
+use marline_core::{AdoptCause, RunError, Watcher};
 
 use super::kit::{Ear, ear, until_count};
-use crate::streams::kit::{Outcome, idle, started, turn_until};
+use crate::streams::kit::{Outcome, Probe, idle, started, turn_until};
 
 on_every_driver!(the_end_is_told_later_and_not_inside_stop_listening, |ground| {
     let reactor = started(ground);
@@ -132,3 +135,49 @@ on_every_driver!(everything_may_be_called_from_inside_any_callback, |ground| {
     turn_until(&reactor, "the end", || tape.has("stopped"));
     until_count(&reactor, &answers, 1);
 });
+
+on_every_driver!(a_handle_on_a_reactor_that_is_gone_begins_nothing_and_keeps_nothing, |ground| {
+    let reactor = started(ground);
+    let (socket, _) = ear(&reactor, Ear::new());
+    drop(reactor);
+    let (late, token) = (Ear::new(), Rc::new(()));
+    let tape = late.tape();
+    let reactor = socket.reactor();
+    assert!(reactor.listen_udp("127.0.0.1:0", late).is_err());
+    assert!(reactor.listen_tcp("127.0.0.1:0", Probe::new).is_err());
+    let refused = Outcome::of(reactor.connect_tcp("127.0.0.1:1", Probe::new()));
+    assert!(refused.take().is_err());
+    if !ground.is_simulated() {
+        let (own, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(reactor.watch(&other, Interest::READ, Silent).is_err());
+        let error = reactor.adopt_connection(own.into(), Probe::new).unwrap_err();
+        assert_eq!(error.cause, AdoptCause::Os(OsError::STALE));
+    }
+    assert_eq!(reactor.open().iter().map(|open| open.kind).collect::<Vec<_>>(), [""; 0]);
+    // Nobody can turn it, and what waits for a turn goes with the handle.
+    assert!(matches!(reactor.run(), Err(RunError::Driver(_))));
+    assert!(matches!(reactor.turn(None), Err(RunError::Driver(_))));
+    let kept = [Rc::clone(&token), Rc::clone(&token), Rc::clone(&token)];
+    let itself = reactor.clone();
+    let [in_timer, in_call, in_task] = kept;
+    let timer = reactor.call_later(Duration::ZERO, move |_| drop((in_timer, itself)));
+    reactor.call_soon(move |_| drop(in_call));
+    let task = Outcome::of(reactor.spawn(async move {
+        std::future::pending::<()>().await;
+        drop(in_task);
+    }));
+    let job = Outcome::of(reactor.defer_to_thread(|| ()));
+    reactor.close_all();
+    assert!(!timer.is_active());
+    assert!(task.take().is_err() && job.take().is_err());
+    let in_timer = Rc::clone(&token);
+    reactor.call_later(Duration::ZERO, move |_| drop(in_timer));
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&token), 1, "something is still there");
+    assert!(tape.is_dropped() && tape.story().is_empty());
+    assert_eq!(socket.send_to(b"x", "127.0.0.1:9"), Err(DatagramError::Closed));
+});
+
+struct Silent;
+
+impl Watcher for Silent {}

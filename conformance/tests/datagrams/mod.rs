@@ -6,6 +6,7 @@ mod batches;
 mod ending;
 mod groups;
 pub(crate) mod kit;
+mod moved_out;
 mod private_network;
 mod refusals;
 mod unix;

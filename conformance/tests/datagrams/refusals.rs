@@ -1,11 +1,14 @@
 //! Connected sockets, and errors that pass. Item 104.
 
-use marline_conformance::on_every_driver;
-use marline_core::Addr;
-use marline_core::Reactor;
-use marline_core::datagram::DatagramError;
+use std::io::ErrorKind;
 
-use super::kit::{Ear, ear, until_count};
+use marline_conformance::{Ground, on_every_driver};
+use marline_core::datagram::{DatagramError, DatagramTransport};
+use marline_core::driver::OsError;
+use marline_core::sim::SimDriver;
+use marline_core::{Addr, Reactor};
+
+use super::kit::{Ear, Tape, ear, until_count};
 use crate::streams::kit::{Outcome, idle, started, turn_until};
 
 /// An address where nobody listens: that of a socket just closed.
@@ -110,3 +113,102 @@ on_every_driver!(a_socket_bound_to_all_addresses_knows_its_own_once_connected, |
     socket.connect(peer.local_addr()).unwrap();
     assert_eq!(socket.local_addr().to_string(), format!("127.0.0.1:{port}"));
 });
+
+/// Has the next sends of datagrams fail.
+fn fail(reactor: &Reactor, times: u32, error: OsError) {
+    let host = reactor.with_driver(|driver: &mut SimDriver| driver.host().clone());
+    host.unwrap().fail_datagrams(times, error);
+}
+
+/// A socket that is connected or not, and what it and its peer hear, on a system that can be told to fail.
+fn with_peer(
+    ground: Ground,
+) -> Option<(Reactor, DatagramTransport, Tape, DatagramTransport, Tape)> {
+    // The kernel cannot.
+    let reactor = ground.is_simulated().then(|| started(ground))?;
+    let (peer, heard) = ear(&reactor, Ear::new());
+    let (socket, tape) = ear(&reactor, Ear::new());
+    turn_until(&reactor, "the start", || tape.has("started"));
+    Some((reactor, socket, tape, peer, heard))
+}
+
+on_every_driver!(no_way_to_the_peer_that_an_earlier_datagram_met_costs_a_batch_nothing, |ground| {
+    let Some((reactor, socket, tape, peer, heard)) = with_peer(ground) else { return };
+    socket.connect(peer.local_addr()).unwrap();
+    for (kind, count) in [(ErrorKind::HostUnreachable, 10), (ErrorKind::NetworkUnreachable, 20)] {
+        fail(&reactor, 1, kind.into());
+        (0..10).for_each(|_| socket.send(b"x").unwrap());
+        until_count(&reactor, &heard, count);
+    }
+    fail(&reactor, 1, ErrorKind::HostUnreachable.into());
+    socket.try_send(b"x").unwrap();
+    until_count(&reactor, &heard, 21);
+    let told = [
+        "started",
+        "refused HostUnreachable",
+        "refused NetworkUnreachable",
+        "refused HostUnreachable",
+    ];
+    assert_eq!(tape.story(), told);
+});
+
+on_every_driver!(no_way_to_the_peer_at_all_drops_a_batch_and_is_told_once, |ground| {
+    let Some((reactor, socket, tape, peer, heard)) = with_peer(ground) else { return };
+    socket.connect(peer.local_addr()).unwrap();
+    fail(&reactor, u32::MAX, ErrorKind::HostUnreachable.into());
+    (0..10).for_each(|_| socket.send(b"x").unwrap());
+    turn_until(&reactor, "the failure", || tape.has("failed"));
+    assert!(socket.try_send(b"x").is_err());
+    fail(&reactor, 0, OsError::UNSUPPORTED);
+    socket.send(b"y").unwrap();
+    until_count(&reactor, &heard, 1);
+    assert_eq!(tape.story(), ["started", "failed HostUnreachable 10"]);
+});
+
+on_every_driver!(
+    a_refusal_of_some_earlier_datagram_costs_an_unconnected_socket_nothing,
+    |ground| {
+        let Some((reactor, socket, tape, peer, heard)) = with_peer(ground) else { return };
+        fail(&reactor, 1, ErrorKind::ConnectionRefused.into());
+        (0..10).for_each(|_| socket.send_to(b"x", peer.local_addr()).unwrap());
+        until_count(&reactor, &heard, 10);
+        fail(&reactor, 1, ErrorKind::ConnectionRefused.into());
+        socket.try_send_to(b"x", peer.local_addr()).unwrap();
+        until_count(&reactor, &heard, 11);
+        // Who is not connected hears of no refusal.
+        assert_eq!(tape.story(), ["started"]);
+    }
+);
+
+on_every_driver!(datagrams_for_which_there_is_no_memory_are_told_as_dropped, |ground| {
+    let Some((reactor, socket, tape, peer, heard)) = with_peer(ground) else { return };
+    // ENOBUFS
+    fail(&reactor, 1, OsError::from_raw(105));
+    let nobody = "127.0.0.1:9".parse::<std::net::SocketAddr>().unwrap();
+    (0..3).for_each(|_| socket.send_to(b"x", nobody).unwrap());
+    (0..3).for_each(|_| socket.send_to(b"y", peer.local_addr()).unwrap());
+    until_count(&reactor, &heard, 3);
+    let story = tape.story();
+    assert!(
+        story.len() == 2 && story[1].starts_with("failed ") && story[1].ends_with(" 3"),
+        "{story:?}"
+    );
+});
+
+#[test]
+fn a_path_whose_owner_has_died_is_a_failure_and_no_refusal() {
+    let reactor = started(Ground { driver: "epoll" });
+    let path = std::env::temp_dir().join(format!("marline-{}-died", std::process::id()));
+    let _left_over = std::fs::remove_file(&path);
+    // Its file stays.
+    drop(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+    let sender = Ear::new();
+    let tape = sender.tape();
+    let socket = reactor.listen_unix_datagram("", sender).unwrap();
+    (0..3).for_each(|_| socket.send_to(b"x", Addr::Unix(path.clone())).unwrap());
+    turn_until(&reactor, "the failure", || tape.has("failed"));
+    assert!(socket.try_send_to(b"x", Addr::Unix(path.clone())).is_err());
+    idle(&reactor);
+    assert_eq!(tape.story(), ["started", "failed ConnectionRefused 3"]);
+    std::fs::remove_file(&path).unwrap();
+}

@@ -52,6 +52,25 @@ on_every_driver!(
     }
 );
 
+on_every_driver!(a_path_is_reached_though_a_longer_one_was_sent_to_before, |ground| {
+    let reactor = started(ground);
+    let names = ["a-rather-long-one", "short", "a-rather-long-one", "middling"];
+    let ears: Vec<_> =
+        names[1..].iter().map(|name| open(&reactor, &path(ground, name), Ear::new())).collect();
+    let (from, tape) = open(&reactor, &abstract_name(ground, "sender-to-many"), Ear::new());
+    for name in names {
+        from.try_send_to(name.as_bytes(), Addr::Unix(path(ground, name))).unwrap();
+    }
+    for ((_, heard), name) in ears.iter().zip(&names[1..]) {
+        until_count(&reactor, heard, 1);
+        assert!(heard.bytes().iter().all(|bytes| bytes == name.as_bytes()), "{:?}", heard.bytes());
+    }
+    assert_eq!(tape.story(), ["started"]);
+    for (socket, _) in ears {
+        socket.stop_listening().done(|_| {});
+    }
+});
+
 on_every_driver!(a_connected_client_needs_no_address_and_hears_its_server_alone, |ground| {
     let reactor = started(ground);
     let (server, _) = open(&reactor, &abstract_name(ground, "one"), Ear::echo());

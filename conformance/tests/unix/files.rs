@@ -253,16 +253,18 @@ fn a_file_that_was_replaced_meanwhile_is_not_ours_to_remove() {
 #[test]
 fn of_many_who_want_a_path_at_once_one_has_it_at_a_time() {
     let folder = Folder::new();
-    let (holders, held) = (AtomicU32::new(0), AtomicU32::new(0));
+    let holders = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let reactor = started(GROUND);
-                for _ in 0..300 {
+                // However long the others are kept from running while they have it.
+                let mut held = 0;
+                while held < 100 {
                     match reactor.listen_unix(folder.file("s"), Probe::new) {
                         Ok(port) => {
+                            held += 1;
                             assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
-                            held.fetch_add(1, Ordering::SeqCst);
                             let kind = folder.file("s").symlink_metadata().unwrap().file_type();
                             assert!(kind.is_socket());
                             assert!(folder.file("s.lock").exists());
@@ -270,13 +272,15 @@ fn of_many_who_want_a_path_at_once_one_has_it_at_a_time() {
                             holders.fetch_sub(1, Ordering::SeqCst);
                             stop(&reactor, &port);
                         }
-                        Err(error) => assert_eq!(error.source.kind(), ErrorKind::AddrInUse),
+                        Err(error) => {
+                            assert_eq!(error.source.kind(), ErrorKind::AddrInUse);
+                            std::thread::yield_now();
+                        }
                     }
                 }
             });
         }
     });
-    assert!(held.into_inner() >= 300, "somebody gets it most of the time");
     assert_eq!(folder.names(), [""; 0]);
 }
 

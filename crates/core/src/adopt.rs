@@ -37,7 +37,7 @@ impl Reactor {
 
     /// Gives a connection that stands already (TCP or UNIX) a protocol from the factory, after the present callback; if the factory makes none
     /// the connection is closed. The factory is neither started nor stopped. The descriptor becomes the reactor's, as with
-    /// [`adopt_port`](Self::adopt_port); the end of the connection is its end for all that share the socket.
+    /// [`adopt_port`](Self::adopt_port); the end of the connection, a reset too, is its end for all that share the socket.
     ///
     /// # Errors
     ///
@@ -83,6 +83,10 @@ impl Reactor {
         descriptor: OwnedFd,
         what: Adopt,
     ) -> Result<(Handle, Addr), AdoptError> {
+        if self.inner().is_gone() {
+            // Nobody would turn it, nor close the socket.
+            return Err(AdoptError { cause: AdoptCause::Os(OsError::STALE), descriptor });
+        }
         let adopted = self.inner().driver().adopt(descriptor, what);
         adopted.map_err(|(error, descriptor)| AdoptError {
             cause: AdoptCause::from_os(error),

@@ -80,6 +80,7 @@ impl Reactor {
             );
             return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
+        self.inner().check_not_gone()?;
         let descriptor = descriptor.as_fd();
         let duplicate = descriptor.try_clone_to_owned()?;
         let handle = self.inner().driver().watch(duplicate, interest)?;

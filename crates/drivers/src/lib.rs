@@ -18,6 +18,8 @@
 //! | `readiness` | turns "can be read" into completions; shared by every driver that is told about readiness |
 //! | `epoll` | `epoll(7)`, level-triggered |
 //! | `alarm` | ends waits at a moment, without a time-out |
+//! | `socket`, `datagram`, `unix` | open sockets of each kind, and set what can be set |
+//! | `socket_file` | the file of a UNIX socket: its mode, its lock, what a crash left behind |
 //! | `background` | jobs and name lookups on threads, signals, and the waker that tells the loop of them |
 //! | `watchdog` | a thread that watches for callbacks that hold the loop |
 //! | `sys` | the only unsafe code |

@@ -8,8 +8,8 @@ use marline_core::driver::{ConnectFault, ConnectOptions, ListenOptions, OsError,
 use marline_core::{Addr, Time};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, bind, connect, getpeername, getsockname, ipproto,
-    listen, socket_with, sockopt,
+    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, connect, getpeername, getsockname,
+    ipproto, listen, recv, socket_with, sockopt,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -105,6 +105,32 @@ pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<OsError> {
     }
 }
 
+/// What a socket that the system reports an error of has.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// An error, which was taken.
+    Error(OsError),
+    /// Reports in a queue of their own (of refusals, of times), which somebody else has asked for: some were thrown away.
+    Reports,
+    Nothing,
+}
+
+/// Takes the error that waits on a socket. If there is none but a queue of reports, empties that, or it would end every wait: sockets that were
+/// taken over may have one.
+#[cold]
+pub(crate) fn take_any_error(socket: BorrowedFd<'_>) -> Waiting {
+    if let Some(error) = take_error(socket) {
+        return Waiting::Error(error);
+    }
+    let flags = RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT;
+    for thrown_away in 0..REPORTS {
+        if recv(socket, &mut [0_u8; 1], flags).is_err() {
+            return if thrown_away == 0 { Waiting::Nothing } else { Waiting::Reports };
+        }
+    }
+    Waiting::Reports
+}
+
 /// The only addresses these sockets have.
 pub(crate) fn ip(addr: &Addr) -> Result<SocketAddr, OsError> {
     addr.ip().ok_or(OsError::new(ErrorKind::Unsupported))
@@ -134,3 +160,6 @@ pub(crate) fn shared(
     }
     Ok(())
 }
+
+/// How many reports are thrown away at a time; the next wait finds the rest.
+const REPORTS: usize = 64;

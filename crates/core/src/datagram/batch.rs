@@ -111,17 +111,31 @@ impl Batch {
         }
         let mut rest = &batch[..self.waiting.len().min(N)];
         let mut refusals = 0;
-        while !rest.is_empty() {
+        // What this datagram has met, if that may have been another's.
+        let mut met = None;
+        while let Some(first) = rest.first() {
             match driver.send_datagrams(socket, rest) {
-                // A driver that says nothing of an error has at least one sent.
-                Ok(sent) => rest = &rest[sent.clamp(1, rest.len())..],
-                Err(error) if is_refusal(error) && refusals < MOST_REFUSALS => {
+                Ok(sent) => {
+                    if let Some(error) = met.take()
+                        && first.to.is_none()
+                    {
+                        told(Fault::Refused(error));
+                    }
+                    // A driver that says nothing of an error has at least one sent.
+                    rest = &rest[sent.clamp(1, rest.len())..];
+                }
+                Err(error)
+                    if first.to.is_none() && is_refusal(error) && refusals < MOST_REFUSALS =>
+                {
                     // About a datagram that left long ago; this one has not been tried yet.
                     refusals += 1;
                     told(Fault::Refused(error));
                 }
+                // Once more, and no oftener: what is met then is this one's own.
+                Err(error) if may_be_anothers(error) && met.is_none() => met = Some(error),
                 Err(error) => {
-                    let to = rest[0].to;
+                    met = None;
+                    let to = first.to;
                     // What is in the way of one is in the way of those to the same address behind it, unless it is this very datagram.
                     let count = match error.kind() {
                         ErrorKind::InvalidInput => 1,
@@ -147,9 +161,16 @@ impl Batch {
     }
 }
 
-/// Whether it is the answer to an earlier datagram.
-pub(super) fn is_refusal(error: OsError) -> bool {
+/// Whether it is the answer to an earlier datagram, of a socket that is connected.
+fn is_refusal(error: OsError) -> bool {
     error.kind() == ErrorKind::ConnectionRefused
+}
+
+/// Whether it may be the answer to an earlier datagram (of a peer, or of a router that has no way to it), which the system gives to whatever call
+/// comes next. Just as well it may be what the system says of this very one, at once and every time.
+pub(super) fn may_be_anothers(error: OsError) -> bool {
+    use ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
 }
 
 /// The address of who is connected.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
-use super::batch::{Batch, Fault, is_refusal};
+use super::batch::{Batch, Fault, may_be_anothers};
 use super::transport::Endpoint;
 use super::{DatagramError, SendFailed};
 use crate::deferred::{Deferred, Resolver};
@@ -147,11 +147,13 @@ impl Head {
         let datagram = [Datagram { to: to.as_ref(), bytes: data }];
         let mut sent = self.inner.driver().send_datagrams(self.handle, &datagram);
         if let Err(error) = sent
-            && is_refusal(error)
+            && may_be_anothers(error)
         {
-            // About an earlier one.
-            self.tell_soon(Told::Refused(error));
             sent = self.inner.driver().send_datagrams(self.handle, &datagram);
+            if to.is_none() && sent != Err(error) {
+                // It was about an earlier one.
+                self.tell_soon(Told::Refused(error));
+            }
         }
         sent.map(drop).map_err(DatagramError::Os)
     }

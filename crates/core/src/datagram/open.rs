@@ -21,7 +21,8 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`ListenError`], synchronously: nothing was started, and the protocol is dropped.
+    /// [`ListenError`], synchronously: nothing was started, and the protocol is dropped. Also once the last handle on the reactor was dropped
+    /// before a transport gave this one.
     #[track_caller]
     #[doc(alias = "listenUDP")]
     pub fn listen_udp(
@@ -95,9 +96,10 @@ impl Reactor {
         protocol: impl DatagramProtocol,
         options: &DatagramOptions,
     ) -> Result<DatagramTransport, ListenError> {
+        let refused = |source| ListenError { address: addr.to_string(), source };
+        self.inner().check_not_gone().map_err(refused)?;
         let opened = self.inner().driver().bind_datagram(addr, options);
-        let (handle, bound) = opened
-            .map_err(|error| ListenError { address: addr.to_string(), source: error.into() })?;
+        let (handle, bound) = opened.map_err(|error| refused(error.into()))?;
         Ok(self.place_datagrams(handle, bound, !options.only_v6, protocol, Location::caller()))
     }
 

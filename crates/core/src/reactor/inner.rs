@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -419,6 +420,11 @@ impl Inner {
     /// Whether the last handle was dropped: everything is closed, or being closed, and nothing is to begin any more.
     pub(crate) fn is_gone(&self) -> bool {
         self.shared.is_gone()
+    }
+
+    /// An error for what would begin on a reactor that is gone, where nobody would turn or close it.
+    pub(crate) fn check_not_gone(&self) -> io::Result<()> {
+        if self.is_gone() { Err(io::Error::other("the reactor is gone")) } else { Ok(()) }
     }
 
     /// Whether there is something to do that no driver will report.

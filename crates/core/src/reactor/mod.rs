@@ -187,6 +187,8 @@ impl Drop for Reactor {
         self.0.shared.set_gone();
         self.0.inside(|| self.0.close_all());
         drop(self.0.take_triggers());
+        // What is got from a transport later on is the last again: what it puts off goes with it.
+        self.0.handles.set(self.0.handles.get() - 1);
     }
 }
 

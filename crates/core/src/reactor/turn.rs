@@ -18,7 +18,7 @@ impl Reactor {
     /// # Errors
     ///
     /// [`RunError::AlreadyRunning`] if it runs, [`RunError::Nested`] from inside a callback if it does not, [`RunError::Driver`] if the driver can
-    /// no longer wait.
+    /// no longer wait, or the reactor is gone: its last handle had been dropped before a transport gave this one.
     pub fn run(&self) -> Result<(), RunError> {
         if self.0.lifecycle.stage() == Stage::Idle && self.0.is_inside() {
             return Err(RunError::Nested);
@@ -32,8 +32,9 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// [`RunError::AlreadyRunning`].
+    /// [`RunError::AlreadyRunning`], or [`RunError::Driver`] if it is gone (see [`run`](Self::run)).
     pub fn start(&self) -> Result<(), RunError> {
+        self.0.check_not_gone().map_err(RunError::Driver)?;
         if !self.0.lifecycle.begin() {
             return Err(RunError::AlreadyRunning);
         }
@@ -63,6 +64,7 @@ impl Reactor {
         if inner.is_inside() {
             return Err(RunError::Nested);
         }
+        inner.check_not_gone().map_err(RunError::Driver)?;
         let _entered = Entered::new(inner);
         inner.in_turn.set(true);
         // Whoever turns the reactor may have let any time pass.

@@ -71,6 +71,11 @@ impl Host {
         self.state(|host| host.connect_faults = Faults { left: times, error });
     }
 
+    /// Has the next `times` sends of a datagram from this host fail, and the datagram with them.
+    pub fn fail_datagrams(&self, times: u32, error: OsError) {
+        self.state(|host| host.datagram_faults = Faults { left: times, error });
+    }
+
     /// Sets the wall clock, which goes on from there; the monotonic clock does not notice.
     pub fn set_wall_clock(&self, time: SystemTime) {
         let mut net = self.net.borrow_mut();
@@ -177,6 +182,7 @@ pub(super) struct HostState {
     pub(super) starved: Vec<Handle>,
     pub(super) accept_faults: Faults,
     pub(super) connect_faults: Faults,
+    pub(super) datagram_faults: Faults,
     /// The wall-clock time at which the world's clock was zero.
     pub(super) wall_start: SystemTime,
 }
@@ -217,6 +223,7 @@ impl HostState {
             starved: Vec::new(),
             accept_faults: Faults::NONE,
             connect_faults: Faults::NONE,
+            datagram_faults: Faults::NONE,
             wall_start: SystemTime::UNIX_EPOCH + WALL_START,
         }
     }

@@ -23,16 +23,15 @@ impl<S: Selector> Readiness<S> {
             Ok(prepared) => prepared,
             Err(error) => return Err((error, descriptor)),
         };
-        let (kind, want) = match what {
-            Adopt::Port => (Kind::Port, Interest::READ),
-            Adopt::Datagrams => {
-                let handle = self.place_datagrams(descriptor, &bound);
-                return Ok((handle, bound));
+        let handle = match what {
+            Adopt::Datagrams => self.place_datagrams(descriptor, &bound),
+            Adopt::Port => self.table.insert(descriptor, Kind::Port, Interest::READ),
+            Adopt::Connection => {
+                let is_unix = family == AddressFamily::UNIX;
+                let kind = if is_unix { Kind::Unix } else { Kind::Stream };
+                self.table.insert(descriptor, kind, Interest::NONE)
             }
-            Adopt::Connection if family == AddressFamily::UNIX => (Kind::Unix, Interest::NONE),
-            Adopt::Connection => (Kind::Stream, Interest::NONE),
         };
-        let handle = self.table.insert(descriptor, kind, want);
         if let Some(entry) = self.table.get_mut(handle) {
             entry.marks.set(Marks::ADOPTED);
         }

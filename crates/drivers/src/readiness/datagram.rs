@@ -17,7 +17,7 @@ use super::Readiness;
 use super::selector::{Interest, Ready, Selector};
 use super::table::{Kind, Marks};
 use crate::datagram::{connect, datagrams, set_membership};
-use crate::socket::{fault, take_error};
+use crate::socket::{Waiting, fault, take_any_error};
 use crate::sys::datagram::{CHUNK, Inbox, Left, Message, Outbox, receive_together};
 
 /// What the datagram sockets of a driver share.
@@ -201,7 +201,13 @@ impl<S: Selector> Readiness<S> {
         options: &DatagramOptions,
     ) -> Result<(Handle, Addr), OsError> {
         let (fd, bound, file) = datagrams(addr, options)?;
+        // Not asked for on a socket that was taken over, whose other holders would get several datagrams as one.
+        let together = bound.ip().is_some() && receive_together(fd.as_fd());
         let socket = self.place_datagrams(fd, &bound);
+        if !together && let Some(entry) = self.table.get_mut(socket) {
+            // A kernel that does not join them may be one that does not cut them either.
+            entry.marks.set(Marks::ONE_BY_ONE);
+        }
         if let Some(file) = file {
             self.unix.keep_file(socket, file);
         }
@@ -210,13 +216,10 @@ impl<S: Selector> Readiness<S> {
 
     /// Takes in a socket that is bound.
     pub(super) fn place_datagrams(&mut self, fd: OwnedFd, bound: &Addr) -> Handle {
-        let is_udp = bound.ip().is_some();
-        if is_udp {
-            // Where the kernel cannot, they come one by one.
-            let _together = receive_together(fd.as_fd());
-        }
         let socket = self.table.insert(fd, Kind::Datagram, Interest::READ);
-        if !is_udp && let Some(entry) = self.table.get_mut(socket) {
+        if bound.ip().is_none()
+            && let Some(entry) = self.table.get_mut(socket)
+        {
             entry.marks.set(Marks::ONE_BY_ONE);
         }
         self.touch(socket);
@@ -249,7 +252,7 @@ impl<S: Selector> Readiness<S> {
                         shared.count = count;
                         shared.adapt(count, bytes);
                     }
-                    Err(errno) => return self.not_received(socket, errno),
+                    Err(errno) => return self.not_received(socket, ready, errno),
                 }
             }
         }
@@ -262,10 +265,16 @@ impl<S: Selector> Readiness<S> {
     }
 
     #[cold]
-    fn not_received(&mut self, socket: Handle, errno: Errno) -> Option<Completion> {
+    fn not_received(&mut self, socket: Handle, ready: Ready, errno: Errno) -> Option<Completion> {
         self.advance();
         match errno {
-            Errno::AGAIN | Errno::INTR => None,
+            Errno::AGAIN | Errno::INTR => {
+                if ready.failed() || ready.hung_up() {
+                    self.deaf_ready(socket, ready)
+                } else {
+                    None
+                }
+            }
             Errno::BADF | Errno::NOTSOCK | Errno::INVAL | Errno::FAULT => {
                 self.failed(socket, fault(errno))
             }
@@ -284,18 +293,20 @@ impl<S: Selector> Readiness<S> {
         Some(mail)
     }
 
-    /// A socket that does not receive is ready all the same.
+    /// A socket that does not receive, or for which there is nothing, is ready all the same.
     #[cold]
     fn deaf_ready(&mut self, socket: Handle, ready: Ready) -> Option<Completion> {
-        let fd = self.table.get(socket)?.fd()?;
+        let entry = self.table.get(socket)?;
+        let (fd, reads) = (entry.fd()?, entry.reads());
         // An error is taken also while nothing is received, or it would end every wait.
-        if ready.failed()
-            && let Some(error) = take_error(fd)
-        {
-            return Some(Completion::DatagramFailed { socket, error });
-        }
-        if ready.failed() || ready.hung_up() {
-            self.hung_up(socket);
+        match if ready.failed() { take_any_error(fd) } else { Waiting::Nothing } {
+            Waiting::Error(error) => return Some(Completion::DatagramFailed { socket, error }),
+            Waiting::Reports => {}
+            // A send may have taken the error meanwhile, which is no reason to be deaf.
+            Waiting::Nothing if ready.hung_up() || (ready.failed() && !reads) => {
+                self.hung_up(socket);
+            }
+            Waiting::Nothing => {}
         }
         None
     }
@@ -378,9 +389,9 @@ impl<S: Selector> Readiness<S> {
             match self.datagrams.outbox.send(fd, rest, segmented) {
                 Left::Some(count) => sent += count,
                 Left::None { errno, segmented: true } if refuses_segments(errno) => {
-                    // Too long for the way to that address is no reason to give up the others.
                     segmented = false;
-                    if errno != Errno::MSGSIZE {
+                    // Too long for the way to that address, which older kernels call invalid, is no reason to give up the others.
+                    if !matches!(errno, Errno::MSGSIZE | Errno::INVAL) {
                         entry.marks.set(Marks::ONE_BY_ONE);
                     }
                 }

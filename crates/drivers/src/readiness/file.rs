@@ -4,13 +4,14 @@ use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
 use marline_core::driver::{Completion, Handle, OsError, Sent};
-use rustix::fs::sendfile;
 use rustix::io::Errno;
 
 use super::Readiness;
 use super::selector::{Interest, Selector};
+use super::stream::is_short_of_memory;
 use super::table::{Marks, NONE, Output};
 use crate::socket::fault;
+use crate::sys::calls::sendfile;
 
 /// A file of which the bytes before `offset` have left.
 #[derive(Debug)]
@@ -76,6 +77,10 @@ impl<S: Selector> Readiness<S> {
                 Some(Completion::Sent { conn, len, done })
             }
             Err(Errno::AGAIN | Errno::INTR) => None,
+            Err(errno) if is_short_of_memory(errno) => {
+                self.rest_output(conn);
+                None
+            }
             Err(errno) if of_the_connection(errno) => self.failed(conn, fault(errno)),
             Err(errno) => Some(self.drop_file(conn, fault(errno))),
         }

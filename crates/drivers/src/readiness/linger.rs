@@ -5,12 +5,13 @@
 //! read and thrown away until the peer closes too, or has had its chance. The reactor sees nothing of this.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use marline_core::Time;
 use marline_core::driver::{Close, Handle};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown, sockopt};
+use rustix::net::{RecvFlags, Shutdown, connect_unspec, recv, shutdown, sockopt};
 
 use super::Readiness;
 use super::selector::{Interest, Selector};
@@ -45,15 +46,20 @@ impl<S: Selector> Readiness<S> {
     pub(super) fn end(&mut self, handle: Handle, how: Close) {
         let Some(entry) = self.table.live(handle) else { return };
         let stands = matches!(entry.kind, Kind::Stream | Kind::Unix);
-        if stands && !entry.marks.any(Marks::BROKEN) {
+        let is_shared = entry.marks.any(Marks::ADOPTED);
+        if stands
+            && !entry.marks.any(Marks::BROKEN)
+            && let Some(fd) = entry.fd()
+        {
             match how {
-                Close::Reset => {
-                    // If it fails the socket is past being reset.
-                    let _ =
-                        entry.fd().map(|fd| sockopt::set_socket_linger(fd, Some(Duration::ZERO)));
-                }
+                Close::Reset => reset(fd, is_shared),
                 // Nothing more can come: an ordinary close delivers everything.
-                Close::Graceful if entry.marks.any(Marks::ENDED) => {}
+                Close::Graceful if entry.marks.any(Marks::ENDED) => {
+                    if is_shared {
+                        // But not while others have it open. If it fails, there is nobody to be told.
+                        let _ = shutdown(fd, Shutdown::Write);
+                    }
+                }
                 Close::Graceful => return self.linger(handle),
             }
         }
@@ -93,7 +99,7 @@ impl<S: Selector> Readiness<S> {
     pub(super) fn discard(&mut self, handle: Handle, scratch: &mut [u8]) {
         let Some(entry) = self.table.get_mut(handle) else { return };
         let Some(fd) = entry.fd() else { return };
-        match recv(fd, scratch, RecvFlags::empty()) {
+        match recv(fd, scratch, RecvFlags::DONTWAIT) {
             Ok((len, _)) if len > 0 && (len as u64) < u64::from(entry.side) => {
                 entry.side -= len as u32;
             }
@@ -119,6 +125,18 @@ impl<S: Selector> Readiness<S> {
         if self.table.get(handle).is_some() {
             self.forget(handle);
         }
+    }
+}
+
+/// Has the close that follows be a reset; of a connection that others hold as well, where closing is no end, is one by itself. If it
+/// fails the socket is past being reset.
+#[cold]
+fn reset(socket: BorrowedFd<'_>, is_shared: bool) {
+    if !is_shared {
+        let _ = sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+    } else if connect_unspec(socket).is_err() {
+        // A UNIX socket, which knows no such thing.
+        let _ = shutdown(socket, Shutdown::Both);
     }
 }
 

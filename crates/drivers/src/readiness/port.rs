@@ -11,14 +11,15 @@ use marline_core::driver::{Completion, Handle, ListenOptions, OsError};
 use marline_core::{Addr, Time};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
+use rustix::net::{SocketFlags, accept_with};
 
 use super::Readiness;
 use super::selector::{Interest, Selector};
 use super::table::{Kind, Marks};
 use crate::socket::{fault, listening, monotonic};
+use crate::sys::calls::acceptfrom_with;
 
-/// Ports that could not accept, and attempts to connect that found no room: to be tried again.
+/// Ports that could not accept, attempts to connect that found no room, and output for which the system had no memory: to be tried again.
 #[derive(Debug, Default)]
 pub(super) struct Resting {
     /// In the order of their times.

@@ -1,18 +1,18 @@
 //! Connections: connecting, receiving, sending and half-closing. How they are closed lives in `linger.rs`.
 
 use std::io::{ErrorKind, IoSlice};
+use std::time::Duration;
 
 use marline_core::Addr;
 use marline_core::driver::{Completion, ConnectFault, ConnectOptions, Handle, OsError, Sent};
 use rustix::io::Errno;
-use rustix::net::{
-    RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, send, sendmsg, shutdown,
-};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, shutdown};
 
 use super::Readiness;
 use super::selector::{Interest, Ready, Selector};
 use super::table::{Kind, Marks, NONE, Output};
-use crate::socket::{connecting, fault, peer_addr, take_error};
+use crate::socket::{Waiting, connecting, fault, monotonic, peer_addr, take_any_error, take_error};
+use crate::sys::calls::{send, sendmsg};
 
 impl<S: Selector> Readiness<S> {
     pub(super) fn open_stream(
@@ -66,7 +66,8 @@ impl<S: Selector> Readiness<S> {
         }
         self.advance();
         let entry = self.table.get(conn)?;
-        let writes = entry.want.has(Interest::WRITE) && !entry.marks.any(Marks::BROKEN);
+        let rests = entry.marks.any(Marks::BROKEN.both(Marks::RESTING));
+        let writes = entry.want.has(Interest::WRITE) && !rests;
         if writes && ready.writable() { self.flush(conn) } else { None }
     }
 
@@ -86,19 +87,30 @@ impl<S: Selector> Readiness<S> {
                 return self.receive_unix(conn, scratch);
             }
             // Also after a reset: what arrived before it is read, then the error.
-            let received = recv(fd, &mut *scratch, RecvFlags::empty());
+            // Another holder of a socket that was taken over may have read it, and have it block again.
+            let received = recv(fd, &mut *scratch, RecvFlags::DONTWAIT);
             return match received {
                 Ok((len, _)) if len > 0 => Some(Completion::Received { conn, len }),
+                Err(Errno::AGAIN | Errno::INTR) => self.deaf_stream_ready(conn, ready),
                 ended => self.read_ended(conn, ended.map(|_| ())),
             };
         }
-        if ready.failed()
-            && let Some(error) = take_error(fd)
-        {
-            return self.failed(conn, error);
-        }
-        if (ready.failed() || ready.hung_up()) && !entry.want.has(Interest::WRITE) {
-            self.hung_up(conn);
+        self.deaf_stream_ready(conn, ready)
+    }
+
+    /// A connection that does not receive, or has nothing to receive, is ready all the same.
+    #[cold]
+    fn deaf_stream_ready(&mut self, conn: Handle, ready: Ready) -> Option<Completion> {
+        let entry = self.table.get(conn)?;
+        match if ready.failed() { take_any_error(entry.fd()?) } else { Waiting::Nothing } {
+            Waiting::Error(error) => return self.failed(conn, error),
+            Waiting::Reports => {}
+            Waiting::Nothing => {
+                let is_heard = entry.reads() || entry.want.has(Interest::WRITE);
+                if (ready.failed() || ready.hung_up()) && !is_heard {
+                    self.hung_up(conn);
+                }
+            }
         }
         None
     }
@@ -184,7 +196,7 @@ impl<S: Selector> Readiness<S> {
     /// A send brought nothing: because there is no room now, or because the connection is broken.
     #[cold]
     pub(super) fn not_sent(&mut self, conn: Handle, errno: Errno) -> Sent {
-        if matches!(errno, Errno::AGAIN | Errno::INTR) {
+        if matches!(errno, Errno::AGAIN | Errno::INTR) || is_short_of_memory(errno) {
             return Sent::Now(0);
         }
         // The reactor hears of it here, not again as a completion.
@@ -215,7 +227,22 @@ impl<S: Selector> Readiness<S> {
                 Some(Completion::Sent { conn, len, done })
             }
             Err(Errno::AGAIN | Errno::INTR) => None,
+            Err(errno) if is_short_of_memory(errno) => {
+                self.rest_output(conn);
+                None
+            }
             Err(errno) => self.failed(conn, fault(errno)),
+        }
+    }
+
+    /// The connection has room, but the system none for what leaves, and it does not tell when it has: asked again after a while, or every wait would
+    /// return at once.
+    #[cold]
+    pub(super) fn rest_output(&mut self, conn: Handle) {
+        if let Some(entry) = self.table.conn(conn) {
+            entry.marks.set(Marks::RESTING);
+            self.touch(conn);
+            self.resting.push(monotonic() + PAUSE, conn);
         }
     }
 
@@ -239,8 +266,15 @@ impl<S: Selector> Readiness<S> {
     }
 }
 
+/// Whether the system has no memory for the moment, which says nothing of the connection.
+pub(super) fn is_short_of_memory(errno: Errno) -> bool {
+    matches!(errno, Errno::NOBUFS | Errno::NOMEM)
+}
+
 const STALE: Sent = Sent::Failed(OsError::STALE);
 /// A broken connection is an error, not a SIGPIPE.
 pub(super) const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+/// How long output rests for which the system had no memory.
+const PAUSE: Duration = Duration::from_millis(20);
 /// `IOV_MAX`.
 const MOST_PIECES: usize = 1024;

@@ -87,7 +87,7 @@ impl Marks {
     pub(super) const HUNG_UP: Self = Self(16);
     /// A port that could not accept; the reactor knows. Until it can again.
     pub(super) const REFUSING: Self = Self(32);
-    /// A port, or an attempt to connect, that will be tried again after a while.
+    /// A port, an attempt to connect, or output, that will be tried again after a while.
     pub(super) const RESTING: Self = Self(64);
     /// A socket that was taken over: others may hold it, too, so that closing it does not take it out of the selector.
     pub(super) const ADOPTED: Self = Self(128);
@@ -230,8 +230,12 @@ impl Entry {
             // Out of the selector while nothing is wanted: it would report a hang-up all the same, and every wait would return at once.
             Kind::Watch | Kind::AlwaysReady if self.want == Interest::NONE => Armed::NO,
             Kind::Port | Kind::Datagram | Kind::Watch | Kind::AlwaysReady => Armed::with(self.want),
-            Kind::Stream | Kind::Unix if !marks.any(Marks::ENDED) => Armed::with(self.want),
-            Kind::Stream | Kind::Unix => Armed::with(self.want.without(Interest::READ)),
+            Kind::Stream | Kind::Unix => {
+                let ended = if marks.any(Marks::ENDED) { Interest::READ } else { Interest::NONE };
+                let rests =
+                    if marks.any(Marks::RESTING) { Interest::WRITE } else { Interest::NONE };
+                Armed::with(self.want.without(ended).without(rests))
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SocketAddrUnix, SocketType, connect, listen, recvmsg, sendmsg,
+    SendAncillaryMessage, SocketAddrUnix, SocketType, connect, listen, recvmsg,
 };
 
 use super::Readiness;
@@ -25,6 +25,7 @@ use super::stream::FLAGS;
 use super::table::{Kind, Marks};
 use crate::socket::{fault, local_addr, monotonic};
 use crate::socket_file::BoundFile;
+use crate::sys::calls::sendmsg;
 use crate::unix::{socket, to_system};
 
 /// What UNIX sockets have beside their entries.
@@ -159,7 +160,8 @@ impl<S: Selector> Readiness<S> {
         let mut space = [MaybeUninit::uninit(); ROOM];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let pieces = &mut [IoSliceMut::new(scratch)];
-        let received = match recvmsg(fd, pieces, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let received = match recvmsg(fd, pieces, &mut control, flags) {
             Ok(received) => received,
             Err(errno) => return self.read_ended(conn, Err(errno)),
         };

@@ -1,17 +1,16 @@
 //! `recvmmsg(2)` and `sendmmsg(2)`, and the control messages of UDP's segmentation, which rustix does not have. What to send together and
-//! what becomes of it is decided in `readiness/datagram.rs`; here are the system's structures, filled and read.
+//! what becomes of it is decided in `readiness/datagram.rs`; here are the system's structures, filled and read. Addresses are in `name.rs`.
 
 use std::fmt;
-use std::mem::offset_of;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
 use std::ptr;
 
 use marline_core::Addr;
 use marline_core::driver::{Datagram, Mail, Parcel};
 use rustix::io::Errno;
+
+use super::calls::sendmmsg;
+use super::name::{Name, get, put};
 
 /// Where datagrams are received: a chunk for each message of a call, all in one buffer, which is moved out while somebody reads them.
 ///
@@ -246,7 +245,7 @@ impl Outbox {
             // is borrowed exclusively for the call. The pieces lie within the bytes of `batch`, which are borrowed for the call and which the
             // system only reads.
             let count = unsafe {
-                libc::sendmmsg(
+                sendmmsg(
                     fd.as_raw_fd(),
                     self.headers.as_mut_ptr(),
                     messages as libc::c_uint,
@@ -372,15 +371,24 @@ fn run_of(batch: &[Datagram<'_>]) -> usize {
 
 /// Asks for datagrams that arrived together to be handed over together. Whether the system does that.
 pub(crate) fn receive_together(fd: BorrowedFd<'_>) -> bool {
-    let on: libc::c_int = 1;
-    // SAFETY: `on` is a whole int, outlives the call, and its size is passed.
+    set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)
+}
+
+/// Sets an option of a socket that is an int. Whether the system has it.
+pub(crate) fn set(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> bool {
+    // SAFETY: `value` is a whole int, outlives the call, which only reads it, and its size is passed.
     let set = unsafe {
         libc::setsockopt(
             fd.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_GRO,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
         )
     };
     set == 0
@@ -394,100 +402,6 @@ fn empty_header() -> libc::mmsghdr {
     // SAFETY: a header of zeros is one with no name, no pieces and no control messages; on some systems it has padding fields that cannot be
     // named.
     unsafe { std::mem::zeroed() }
-}
-
-/// The bytes of a `sockaddr` of any family.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Name([u8; 112]);
-
-impl Name {
-    const EMPTY: Self = Self([0; 112]);
-
-    /// Writes an address; how long it is.
-    fn encode(&mut self, addr: &Addr) -> Option<usize> {
-        let bytes = &mut self.0;
-        match addr {
-            Addr::Ip(SocketAddr::V4(addr)) => {
-                put(bytes, 0, &(libc::AF_INET as libc::sa_family_t).to_ne_bytes());
-                put(bytes, offset_of!(libc::sockaddr_in, sin_port), &addr.port().to_be_bytes());
-                put(bytes, offset_of!(libc::sockaddr_in, sin_addr), &addr.ip().octets());
-                Some(size_of::<libc::sockaddr_in>())
-            }
-            Addr::Ip(SocketAddr::V6(addr)) => {
-                type In6 = libc::sockaddr_in6;
-                put(bytes, 0, &(libc::AF_INET6 as libc::sa_family_t).to_ne_bytes());
-                put(bytes, offset_of!(In6, sin6_port), &addr.port().to_be_bytes());
-                put(bytes, offset_of!(In6, sin6_flowinfo), &addr.flowinfo().to_be_bytes());
-                put(bytes, offset_of!(In6, sin6_addr), &addr.ip().octets());
-                put(bytes, offset_of!(In6, sin6_scope_id), &addr.scope_id().to_ne_bytes());
-                Some(size_of::<In6>())
-            }
-            Addr::Unix(path) => {
-                let path = path.as_os_str().as_bytes();
-                let is_abstract = path.first() == Some(&0);
-                let most = size_of::<libc::sockaddr_un>() - PATH - usize::from(!is_abstract);
-                if path.is_empty() || path.len() > most || (!is_abstract && path.contains(&0)) {
-                    return None;
-                }
-                put(bytes, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());
-                put(bytes, PATH, path);
-                Some(PATH + path.len() + usize::from(!is_abstract))
-            }
-            _ => None,
-        }
-    }
-
-    /// Reads an address that the system wrote, of so many bytes.
-    #[inline]
-    fn decode(&self, len: usize) -> Option<Addr> {
-        if len == size_of::<libc::sockaddr_in>() && self.family() == libc::AF_INET {
-            return self.decode_v4();
-        }
-        self.decode_any(len)
-    }
-
-    fn family(&self) -> libc::c_int {
-        libc::c_int::from(libc::sa_family_t::from_ne_bytes([self.0[0], self.0[1]]))
-    }
-
-    #[inline]
-    fn decode_v4(&self) -> Option<Addr> {
-        let port = u16::from_be_bytes(get(&self.0, offset_of!(libc::sockaddr_in, sin_port))?);
-        let ip = get::<4>(&self.0, offset_of!(libc::sockaddr_in, sin_addr))?;
-        Some(Addr::Ip(SocketAddrV4::new(Ipv4Addr::from(ip), port).into()))
-    }
-
-    #[inline(never)]
-    fn decode_any(&self, len: usize) -> Option<Addr> {
-        let bytes = self.0.get(..len)?;
-        let family = match bytes.get(..2) {
-            Some(family) => libc::c_int::from(libc::sa_family_t::from_ne_bytes(get(family, 0)?)),
-            // The name of a UNIX socket that has none is nothing at all.
-            None => libc::AF_UNIX,
-        };
-        match family {
-            libc::AF_INET if len >= size_of::<libc::sockaddr_in>() => self.decode_v4(),
-            libc::AF_INET6 => {
-                type In6 = libc::sockaddr_in6;
-                let port = u16::from_be_bytes(get(bytes, offset_of!(In6, sin6_port))?);
-                let flow = u32::from_be_bytes(get(bytes, offset_of!(In6, sin6_flowinfo))?);
-                let ip = get::<16>(bytes, offset_of!(In6, sin6_addr))?;
-                let scope = u32::from_ne_bytes(get(bytes, offset_of!(In6, sin6_scope_id))?);
-                Some(Addr::Ip(SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into()))
-            }
-            libc::AF_UNIX => {
-                let path = bytes.get(PATH..).unwrap_or_default();
-                let path = match path.first() {
-                    // Every byte of an abstract name counts; a path ends at its NUL, if that fitted.
-                    Some(0) => path,
-                    _ => path.split(|byte| *byte == 0).next().unwrap_or_default(),
-                };
-                Some(Addr::Unix(PathBuf::from(std::ffi::OsString::from_vec(path.to_vec()))))
-            }
-            _ => None,
-        }
-    }
 }
 
 /// One control message with a segment's length.
@@ -525,14 +439,6 @@ impl Control {
     }
 }
 
-fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
-    bytes[at..at + value.len()].copy_from_slice(value);
-}
-
-fn get<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
 /// The longest message received. UDP has none longer; a longer one of a UNIX socket is cut off, and reported as too long.
 pub(crate) const CHUNK: usize = 65_536;
 /// How many messages a call sends at most.
@@ -544,8 +450,6 @@ const LONGEST_RUN: usize = 65_507;
 const LONGEST_SEGMENT: usize = 32_768;
 /// Where the data of a control message begins.
 const HEADER: usize = size_of::<libc::cmsghdr>();
-/// Where the path begins.
-const PATH: usize = offset_of!(libc::sockaddr_un, sun_path);
 
 #[cfg(test)]
 mod tests {
@@ -553,36 +457,6 @@ mod tests {
 
     fn datagrams<'a>(to: &'a Addr, lengths: &[usize], bytes: &'a [u8]) -> Vec<Datagram<'a>> {
         lengths.iter().map(|len| Datagram { to: Some(to), bytes: &bytes[..*len] }).collect()
-    }
-
-    #[test]
-    fn addresses_come_back_from_the_systems_form_unchanged() {
-        for text in ["127.0.0.1:1", "255.255.255.255:65535", "[::1]:53", "[fe80::1%7]:80"] {
-            let addr = Addr::Ip(text.parse().unwrap());
-            let mut name = Name::EMPTY;
-            let len = name.encode(&addr).unwrap();
-            assert_eq!(name.decode(len), Some(addr));
-        }
-        for path in
-            ["/tmp/socket", "\0abstract\0name", &"p".repeat(107), &format!("\0{}", "a".repeat(107))]
-        {
-            let addr = Addr::Unix(path.into());
-            let mut name = Name::EMPTY;
-            let len = name.encode(&addr).unwrap();
-            assert_eq!(name.decode(len), Some(addr));
-        }
-        for path in ["", "with\0nul", &"p".repeat(108), &format!("\0{}", "a".repeat(108))] {
-            let mut name = Name::EMPTY;
-            assert_eq!(name.encode(&Addr::Unix(path.into())), None, "{path:?}");
-        }
-        let mut name = Name::EMPTY;
-        assert_eq!(name.encode(&Addr::Named("process".into())), None);
-        // The name of a UNIX socket that has none is its family, or nothing at all.
-        let mut name = Name::EMPTY;
-        put(&mut name.0, 0, &(libc::AF_UNIX as libc::sa_family_t).to_ne_bytes());
-        for len in [0, 2] {
-            assert_eq!(name.decode(len), Some(Addr::Unix(PathBuf::new())), "{len} bytes");
-        }
     }
 
     #[test]

@@ -7,8 +7,10 @@ use marline_core::Addr;
 use marline_core::driver::{
     Capability, Close, Completion, Datagram, DatagramOptions, Handle, OsError, SocketOption,
 };
+use rustix::io::Errno;
 
 use super::{Bench, PATIENCE, each, ip};
+use crate::sys::calls::fail;
 
 #[test]
 fn datagrams_come_and_go_with_their_addresses() {
@@ -204,6 +206,26 @@ fn a_refusal_of_a_connected_socket_passes() {
     });
 }
 
+#[test]
+fn a_refusal_that_a_send_has_met_meanwhile_leaves_no_socket_deaf() {
+    each(|mut bench| {
+        let (socket, _) = bind(&mut bench, "127.0.0.1:0");
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let addr = peer.local_addr().unwrap();
+        drop(peer);
+        bench.driver.connect_datagram(socket, &addr.into()).unwrap();
+        bench.driver.send_datagram(socket, None, &[IoSlice::new(b"?")]).unwrap();
+        // Collected, but not reported.
+        bench.wait(PATIENCE);
+        let met = bench.driver.send_datagram(socket, None, &[IoSlice::new(b"?")]).unwrap_err();
+        assert_eq!(met.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(bench.driver.next(&mut bench.scratch), None);
+        let peer = UdpSocket::bind(addr).unwrap();
+        peer.send_to(b"here", bench.driver.local_addr(socket).unwrap().ip().unwrap()).unwrap();
+        assert_eq!(bench.datagram(socket), b"here");
+    });
+}
+
 /// The datagrams of the next completion, and whether more follow at once.
 fn together(bench: &mut Bench, from: Handle) -> (Vec<Vec<u8>>, bool) {
     match bench.next() {
@@ -314,5 +336,32 @@ fn a_full_send_buffer_drops_the_rest_of_a_batch_and_the_socket_goes_on() {
         assert_eq!(peer.recv(&mut got).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(bench.driver.send_datagrams(socket, &batch[..1]).is_ok());
         std::fs::remove_file(&path).unwrap();
+    });
+}
+
+#[test]
+fn a_device_that_cannot_cut_is_remembered_and_one_way_that_is_too_narrow_is_not() {
+    each(|mut bench| {
+        for (errno, is_remembered) in [
+            (Errno::MSGSIZE, false),
+            (Errno::INVAL, false),
+            (Errno::OPNOTSUPP, true),
+            (Errno::IO, true),
+        ] {
+            let (from, _) = bind(&mut bench, "127.0.0.1:0");
+            let (to, addr) = bind(&mut bench, "127.0.0.1:0");
+            let addr = addr.into();
+            let batch = [Datagram { to: Some(&addr), bytes: b"datagram" }; 10];
+            fail(1, errno);
+            assert_eq!(bench.driver.send_datagrams(from, &batch), Ok(10), "{errno:?}");
+            // One after the other from the start, a failure is the datagram's own.
+            fail(1, errno);
+            let sent = bench.driver.send_datagrams(from, &batch);
+            assert_eq!(sent.is_err(), is_remembered, "{errno:?}: {sent:?}");
+            let mut got = 0;
+            while got < 10 + sent.unwrap_or(0) {
+                got += together(&mut bench, to).0.len();
+            }
+        }
     });
 }

@@ -1,15 +1,18 @@
 //! Each rule of the driver contract, asked of every driver in the table through the trait, with std's sockets as peers.
 //!
-//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `unix.rs` about descriptors that are passed, `watches.rs` about descriptors
-//! of others, `files.rs` about files, `beside.rs` about jobs, signals and the waker, `time.rs` and `alarm.rs` about waiting; here is what they share.
+//! `streams.rs`, `closing.rs`, `ports.rs` and `datagrams.rs` are about sockets, `unix.rs` about descriptors that are passed, `adopting.rs` about sockets
+//! of others, `watches.rs` about descriptors
+//! of others, `files.rs` about files, `memory.rs` about a system that has none left, `beside.rs` about jobs, signals and the waker, `time.rs` and `alarm.rs` about waiting; here is what they share.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod adopting;
 mod alarm;
 mod beside;
 mod closing;
 mod datagrams;
 mod files;
+mod memory;
 mod ports;
 mod streams;
 mod time;

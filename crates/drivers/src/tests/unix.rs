@@ -182,7 +182,9 @@ fn a_closed_socket_that_another_holder_keeps_open_ends_no_more_waits() {
         bench.driver.receive(conn, true);
         bench.assert_idle();
         bench.driver.close(conn, Close::Reset);
-        std::io::Write::write_all(&mut peer, b"for the other").unwrap();
+        // Its end is one for the other holder, too: a hang-up, which would end every wait that heard of it.
+        let sent = std::io::Write::write_all(&mut peer, b"for the other");
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::BrokenPipe);
         bench.assert_idle();
         drop(other_holder);
 

@@ -34,6 +34,9 @@ impl Net {
         parts: &[IoSlice<'_>],
     ) -> Result<(), OsError> {
         let host = self.processes[driver as usize].host;
+        if let Some(error) = self.hosts[host as usize].datagram_faults.take() {
+            return Err(error);
+        }
         let socket = self.sockets.get(key).ok_or(OsError::STALE)?;
         let is_connected = socket.peer.is_some();
         let to = to.or(socket.peer.as_ref()).ok_or(OsError::new(ErrorKind::NotConnected))?;

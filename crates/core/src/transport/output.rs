@@ -434,7 +434,9 @@ impl Head {
             return;
         }
         let slow = self.flags.get() & flag::SLOW_WRITE;
-        let short = slow == 0 || (slow == flag::POLICED && self.stamp_write());
+        // (A policy that is to be put in place and looks at no writes is not passed by any.)
+        let unseen = slow & !(flag::POLICED | flag::PUMPING) == 0;
+        let short = slow == 0 || (unseen && self.stamp_write());
         if short && self.reactor.cork(self.handle, bytes) {
             return;
         }
@@ -458,9 +460,10 @@ impl Head {
         if !self.takes_writes() {
             return;
         }
-        if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
+        if self.has(flag::BEHIND) {
             self.queue_owned_for_layers(bytes);
         } else {
+            self.stamp();
             // What the callback wrote before leaves together with it, or else right before it.
             let first = !self.has(flag::HAS_OUTPUT);
             let before = first.then(|| self.reactor.take_copied(self.handle)).flatten();
@@ -479,7 +482,7 @@ impl Head {
         if !self.takes_writes() {
             return;
         }
-        if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
+        if self.has(flag::BEHIND) {
             self.queue_for_layers(bytes);
         } else if !self.has(flag::HAS_OUTPUT)
             && self.reactor.corked(self.handle) > 0
@@ -495,8 +498,15 @@ impl Head {
     }
 
     /// Puts bytes behind what is queued.
-    pub(super) fn queue(&self, bytes: &[u8]) {
-        self.with_output(|output| {
+    fn queue(&self, bytes: &[u8]) {
+        let before = self.charged();
+        self.put(bytes);
+        self.changed(before);
+    }
+
+    /// The same for somebody who judges what waits afterwards.
+    pub(super) fn put(&self, bytes: &[u8]) {
+        self.change_output(|output| {
             // What waits may wait for long.
             match output.is_busy() {
                 true => output.queue.write_thriftily(bytes),
@@ -508,10 +518,23 @@ impl Head {
     /// Works on what is queued, which there is from now on.
     pub(super) fn with_output(&self, f: impl FnOnce(&mut Output)) {
         let before = self.charged();
+        self.change_output(f);
+        self.changed(before);
+    }
+
+    /// Works on what is queued and sends what then can leave: what waits is judged after that alone, so that nobody is let go or held for what is so for a
+    /// moment.
+    pub(super) fn rework_output(&self, f: impl FnOnce(&mut Output)) {
+        let before = self.tally();
+        self.change_output(f);
+        self.leave();
+        self.judge(before);
+    }
+
+    fn change_output(&self, f: impl FnOnce(&mut Output)) {
         let mut output = self.output.take().unwrap_or_default();
         f(&mut output);
         self.put_output(output);
-        self.changed(before);
     }
 
     /// Flushes at the end of the turn.
@@ -530,30 +553,39 @@ impl Head {
         }
     }
 
-    /// Gives the driver what is queued, segment by segment, as far as it takes it.
+    /// Gives the driver what is queued, as far as it takes it.
     pub(crate) fn flush(&self) {
-        self.unset(flag::DIRTY);
-        let Some(mut output) = self.output.take() else { return };
-        if output.is_busy() {
-            return self.output.set(Some(output));
-        }
-        let flushed = self.send_queued(&mut output);
-        // Nothing of the output was charged until the system refused some.
+        // Nothing of the output is charged until the system refuses some.
         let before = self.charged();
-        match flushed {
+        if self.leave() {
+            self.refused_some(before);
+        }
+    }
+
+    /// The same, segment by segment, for somebody who judges what waits afterwards. Answers whether some of it has come to wait.
+    pub(super) fn leave(&self) -> bool {
+        self.unset(flag::DIRTY);
+        let Some(mut output) = self.output.take() else { return false };
+        if output.is_busy() {
+            self.output.set(Some(output));
+            return false;
+        }
+        self.stamp();
+        match self.send_queued(&mut output) {
             Flushed::All => {
                 self.drop_output(Some(output));
                 self.drained();
             }
             Flushed::Waits => {
                 self.put_output(output);
-                self.refused_some(before);
+                return true;
             }
             Flushed::Lost(reason) => {
                 self.output.set(Some(output));
                 self.lost(reason, Close::Reset);
             }
         }
+        false
     }
 
     fn send_queued(&self, output: &mut Output) -> Flushed {
@@ -645,7 +677,7 @@ impl Head {
 
     /// The driver has sent some of what it holds.
     pub(crate) fn sent(&self, len: usize, done: bool) {
-        let before = self.charged();
+        let before = self.tally();
         let Some(mut output) = self.output.take() else { return };
         self.stamp();
         if let Some(mut file) = output.file.take_if(|file| file.is_with_driver()) {
@@ -664,12 +696,12 @@ impl Head {
         } else {
             self.drop_output(Some(output));
         }
-        match (done, more) {
-            (true, true) => self.flush(),
-            (true, false) => self.drained(),
-            (false, _) => {}
+        if done && more {
+            self.leave();
+        } else if done {
+            self.drained();
         }
-        self.changed(before);
+        self.judge(before);
     }
 
     fn sent_of_buffer(&self, output: &mut Output, len: usize, done: bool) {
@@ -741,7 +773,7 @@ impl Head {
     }
 
     /// Bytes queued on this connection or in flight, those of files included.
-    fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         let mut files = 0_u64;
         if self.has(flag::HAS_OUTPUT)
             && let Some(output) = self.output.take()
@@ -789,14 +821,16 @@ impl Head {
         if !self.has(flag::CLOSING | flag::WRITE_CLOSING) || self.has(blocked) {
             return false;
         }
-        if self.has(flag::LAYERED | flag::STACKED) && !self.has(flag::LAYERS_CLOSED) {
-            if self.queued_in_layers() > 0 || self.has(flag::FILE_WAITS) {
-                return false;
+        if self.has(flag::LAYERED | flag::STACKED) {
+            if !self.has(flag::LAYERS_CLOSED) {
+                if self.queued_in_layers() > 0 || self.has(flag::FILE_WAITS) {
+                    return false;
+                }
+                self.set(flag::LAYERS_CLOSED);
+                self.with_layers(|layers, passed| layers.closing(self, passed));
             }
-            self.set(flag::LAYERS_CLOSED);
-            self.with_layers(|layers, passed| layers.closing(self, passed));
-            // Its last words may be held back.
-            if self.has(flag::LOOK_WRITTEN) && self.queued_in_layers() > 0 {
+            // Policies may hold back the last words of a layer, and let them go in several pieces.
+            if self.held_by_policies() > 0 {
                 return false;
             }
         }

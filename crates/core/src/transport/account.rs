@@ -237,6 +237,9 @@ impl Head {
         if self.has(flag::LOST) {
             return;
         }
+        if reactor.comes_to_be_spent() {
+            self.reactor.hold_producers();
+        }
         let spent = self.has(flag::SPENT);
         // All that one callback writes to its own connection is one write: it could not be held before it returns.
         let passing = || self.peek(|extra| extra.account.passing).flatten();
@@ -288,6 +291,23 @@ impl Head {
                 self.reactor.driver().receive(self.handle, false);
             }
         }
+    }
+
+    /// The reactor's budget has come to be spent: a push producer that runs ahead of its connection makes no more, rather than to be held one by one
+    /// at the next write of each.
+    pub(crate) fn hold_producer(&self) {
+        let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED | flag::SPENT | flag::LOST;
+        let Tally { charged, refused, .. } = self.tally();
+        if self.flags.get() & flags != flag::PRODUCER || refused == 0 {
+            return;
+        }
+        let budget = self.budget();
+        self.extra(|extra| {
+            extra.account.ceiling = charged.max(budget).saturating_add(budget / 4);
+            extra.account.filler = None;
+            extra.account.scope = Some(Scope::Reactor);
+        });
+        self.spend(Scope::Reactor, charged);
     }
 
     /// Has the producer make no more.

@@ -396,3 +396,44 @@ impl Head {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use crate::testing::MemoryTransport;
+    use crate::{Protocol, Transport};
+
+    type Heard = Rc<RefCell<Vec<(&'static str, Vec<u8>)>>>;
+
+    /// Answers with more than may wait, and hands over what is left.
+    struct First(Heard);
+    struct Next(Heard);
+
+    impl Protocol for First {
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+            self.0.borrow_mut().push(("first", data.to_vec()));
+            transport.write(&[0; 2000]);
+            transport.unread(&data[3..]);
+            transport.upgrade(Next(Rc::clone(&self.0)), &data[1..3]);
+        }
+    }
+
+    impl Protocol for Next {
+        fn data_received(&mut self, _transport: &Transport, data: &[u8]) {
+            self.0.borrow_mut().push(("next", data.to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_above_the_budget_comes_to_the_protocol_that_takes_over() {
+        let heard = Heard::default();
+        let peer = MemoryTransport::connect(First(Rc::clone(&heard)));
+        peer.transport().set_budget(1000);
+        peer.receive(b"abcdef");
+        let expected = [("first", b"abcdef".to_vec()), ("next", b"bcdef".to_vec())];
+        assert_eq!(*heard.borrow(), expected);
+        assert_eq!(peer.take_written().len(), 2000);
+    }
+}

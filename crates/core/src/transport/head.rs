@@ -74,6 +74,8 @@ pub(crate) mod flag {
     pub(crate) const FILE_WAITS: u32 = 1 << 20;
     /// What was given back is delivered again after the callback that did so.
     pub(crate) const COMES_AGAIN: u32 = 1 << 22;
+    /// Another protocol takes over after this callback.
+    pub(crate) const CHANGES_HANDS: u32 = 1 << 23;
     /// There are policies that want to know when bytes move, or more. Not set in a callback whose bytes have a short way past them.
     pub(crate) const POLICED: u32 = 1 << 24;
     /// Policies want to see or limit what is received.
@@ -387,6 +389,7 @@ impl Head {
             return;
         }
         self.unread(rest);
+        self.set(flag::CHANGES_HANDS);
         self.after(After::Upgrade(self.handle, next));
     }
 

@@ -234,6 +234,7 @@ impl<P: Protocol> Stream<P> {
     fn hand_over(&self, me: &Transport, next: Box<dyn AnyProtocol>) {
         // Only called from the loop, when no callback is on the stack.
         let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+        self.head.unset(flag::CHANGES_HANDS);
         self.head.set_successor((*next).protocol_type(), (*next).type_name());
         // The slot stays borrowed, so that nobody reaches the next one before it is told that the connection is its own.
         let old = std::mem::replace(&mut *slot, Slot::Gone);
@@ -419,7 +420,8 @@ impl<P: Protocol> EngineStream for Stream<P> {
             }
             After::Held(handle) => {
                 self.head.unset(flag::COMES_AGAIN);
-                if self.head.has(flag::NOT_READING | flag::CLOSING | flag::LOST) {
+                let waits = flag::NOT_READING | flag::CHANGES_HANDS;
+                if self.head.has(waits | flag::CLOSING | flag::LOST) {
                     return;
                 }
                 if self.give_descriptor(me) {

@@ -43,7 +43,7 @@ fn play(seed: u64) {
             }
         }
         let figures = reactor.figures();
-        assert!(figures.counted <= 150_000, "seed {seed}: {figures:?}");
+        assert!(figures.counted <= 135_000, "seed {seed}: {figures:?}");
         assert!(figures.connections > 0 || figures.counted == 0, "seed {seed}: {figures:?}");
     }
     for tape in &ends {

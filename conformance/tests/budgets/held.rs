@@ -184,6 +184,33 @@ on_every_driver!(a_hold_lasts_through_a_hand_over, |ground| {
     end(&ends.reactor, &[&tape, &ends.server]);
 });
 
+on_every_driver!(bytes_that_come_again_after_the_callback_come_before_the_end, |ground| {
+    let story = Rc::<RefCell<String>>::default();
+    let (hears, ends_with) = (Rc::clone(&story), Rc::clone(&story));
+    // Each byte is answered with more than may wait, so that the next comes in another callback.
+    let next = Probe::new()
+        .on_data(move |transport, data| {
+            hears.borrow_mut().push(char::from(data[0]));
+            transport.write(&[0; 2000]);
+            assert!(!transport.is_reading());
+            transport.unread(&data[1..]);
+        })
+        .on_read_lost(move |transport| {
+            ends_with.borrow_mut().push('.');
+            transport.lose_connection();
+        });
+    let (tape, next) = (next.tape(), Cell::new(Some(next)));
+    let first = Probe::new().on_read_lost(move |transport| {
+        transport.set_budget(1000);
+        transport.upgrade(next.take().unwrap(), b"abcdef");
+    });
+    let ends = Ends::join(ground, first, Probe::half_close());
+    ends.server.transport().lose_write_connection();
+    ends.until("the end", |_| tape.is_lost());
+    assert_eq!(*story.borrow(), "abcdef.");
+    ends.until("all answers", |ends| ends.server.received() == 12_000);
+});
+
 on_every_driver!(a_close_while_held_delivers_everything, |ground| {
     let server = Probe::half_close().on_made(|transport| transport.pause_reading());
     let ends = Ends::join(ground, Probe::new(), server);

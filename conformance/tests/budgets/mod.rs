@@ -1,9 +1,10 @@
 //! Byte budgets: what counts, who is held, who goes on and who is reset. `held.rs` is about one connection that is held and goes on, `ended.rs`
-//! about one that is reset, `shared.rs` about the budget that all connections of a reactor share, `counts.rs` about the books.
+//! about one that is reset, `layered.rs` about output that has not passed layers or policies, `shared.rs` about the budget that all connections of a reactor share, `counts.rs` about the books.
 
 mod counts;
 mod ended;
 mod held;
+mod layered;
 mod shared;
 
 use std::cell::RefCell;

@@ -1,5 +1,7 @@
 //! The budget that all connections of a reactor share.
 
+use std::rc::Rc;
+
 use marline_conformance::on_every_driver;
 use marline_core::WhenSpent;
 
@@ -48,7 +50,7 @@ on_every_driver!(those_that_write_are_held_when_the_reactors_budget_is_spent, |g
     end(&reactor, &all(&tapes));
 });
 
-on_every_driver!(a_quarter_beyond_those_with_the_most_waiting_are_reset, |ground| {
+on_every_driver!(an_eighth_beyond_those_with_the_most_waiting_are_reset, |ground| {
     let reactor = started(ground);
     let tapes = some(&reactor, 3);
     let clients: Vec<_> = tapes.iter().map(|(client, _)| client.transport()).collect();
@@ -58,7 +60,7 @@ on_every_driver!(a_quarter_beyond_those_with_the_most_waiting_are_reset, |ground
     while tapes.iter().all(|(client, _)| client.transport().is_open()) {
         waiting += 1000;
         top_up(&clients[1], waiting);
-        assert!(reactor.figures().counted <= 10 * BUDGET);
+        assert!(reactor.figures().counted <= 9 * BUDGET);
     }
     assert!(reactor.figures().counted <= 8 * BUDGET, "down to the budget");
     turn_until(&reactor, "the end", || tapes.iter().any(|(client, _)| client.is_lost()));
@@ -67,6 +69,63 @@ on_every_driver!(a_quarter_beyond_those_with_the_most_waiting_are_reset, |ground
     assert!(clients[2].is_open(), "the smallest is not touched");
     assert_eq!(reactor.figures().ended_by_budget, 1);
     end(&reactor, &all(&tapes));
+});
+
+on_every_driver!(producers_pause_all_at_once_when_the_reactors_budget_is_spent, |ground| {
+    let reactor = started(ground);
+    let tapes = some(&reactor, 4);
+    let (idle_one, _) = another(&reactor, Probe::new());
+    let clients: Vec<_> =
+        tapes.iter().map(|(client, _)| client).chain([&idle_one]).map(Tape::transport).collect();
+    // As a proxy has it: the sources are paused and resumed.
+    let mut sources = Vec::new();
+    for client in &clients {
+        let (source, peer) = another(&reactor, Probe::new());
+        client.register_producer(Rc::new(source.transport()), true).unwrap();
+        sources.push((source, peer));
+    }
+    let paused = || sources.iter().map(|(source, _)| source.transport().is_paused());
+    let (heard, _subscription) = Heard::listen(&reactor);
+    // Large enough that the size of a buffer is less than an eighth of it.
+    let budget = 4 * BUDGET;
+    reactor.set_budgets(budgets(None, Some(budget), WhenSpent::Pause));
+    // Less than pauses a producer for its own sake.
+    for client in &clients[..3] {
+        top_up(client, 20_000);
+    }
+    idle(&reactor);
+    assert!(paused().all(|paused| !paused));
+    // This one has none.
+    clients[3].unregister_producer();
+    let mut waiting = 20_000;
+    while reactor.figures().counted <= budget {
+        waiting += 1000;
+        top_up(&clients[3], waiting);
+    }
+    idle(&reactor);
+    assert_eq!(paused().collect::<Vec<_>>(), [true, true, true, false, false]);
+    assert_eq!(heard.words(), ["spent all"; 4].join(", "));
+    assert!(clients[..3].iter().all(|client| client.is_reading()), "they have written no more");
+    assert_eq!(reactor.figures().ended_by_budget, 0);
+    // What is under way already is taken, up to an eighth for all.
+    for client in &clients[..3] {
+        client.write(&[1; 1000]);
+        assert!(client.is_open() && !client.is_reading());
+    }
+    // The large one leaves: half is free, and all go on, each when its own output has left.
+    tapes[3].1.transport().resume_reading();
+    let freed = || heard.words().matches("free all").count() == 4;
+    turn_until(&reactor, "all to go on", freed);
+    for (_, server) in &tapes {
+        server.transport().resume_reading();
+    }
+    turn_until(&reactor, "the producers to go on", || paused().all(|paused| !paused));
+    for client in &clients {
+        client.unregister_producer();
+    }
+    end(&reactor, &all(&tapes));
+    end(&reactor, &all(&sources));
+    end(&reactor, &[&idle_one]);
 });
 
 on_every_driver!(

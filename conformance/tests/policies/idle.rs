@@ -6,6 +6,7 @@ use marline_conformance::on_every_driver;
 use marline_core::Transport;
 use marline_protocols::policy::{Deadline, IdleTimeout};
 
+use crate::sending::file;
 use crate::streams::kit::{Ends, Probe, turn_until};
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -31,6 +32,35 @@ on_every_driver!(silence_closes_and_bytes_of_either_direction_put_it_off, |groun
     assert!(ends.reactor.now().since(last) >= LIMIT);
     assert_eq!((ends.server.reason(), ends.client.reason()), ("TimedOut".into(), "Done".into()));
     assert_eq!((ends.server.received(), ends.client.received()), (3, 3));
+});
+
+on_every_driver!(moved_buffers_and_files_put_it_off_as_writes_do, |ground| {
+    // Also while nothing leaves: what counts for a write counts for them.
+    for is_stuck in [false, true] {
+        let client = Probe::new().on_made(move |transport| {
+            if is_stuck {
+                transport.pause_reading();
+            }
+        });
+        let ends = Ends::join(ground, client, Probe::new());
+        let server = ends.server.transport();
+        if is_stuck {
+            server.write(&[0; 12_000_000]);
+        }
+        server.start_policy(IdleTimeout::new(LIMIT));
+        for round in 0..6 {
+            let sleep = ends.reactor.now() + LIMIT * 3 / 4;
+            turn_until(&ends.reactor, "a while", || ends.reactor.now() >= sleep);
+            match round % 2 {
+                0 => server.write_owned(vec![1; 3000]),
+                _ => server.send_file(file(3000), 0, 3000).ignore(),
+            }
+        }
+        let last = ends.reactor.now();
+        assert!(!ends.server.is_lost());
+        ends.until("the end", |_| !server.is_open());
+        assert!(ends.reactor.now().since(last) >= LIMIT);
+    }
 });
 
 on_every_driver!(a_silent_connection_ends_at_its_moment_and_not_before, |ground| {

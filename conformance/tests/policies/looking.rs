@@ -9,6 +9,7 @@ use marline_core::layer::{Layer, LayerIo};
 use marline_core::policy::{Direction, Policy, PolicyIo, Watch};
 use marline_core::protocol::from_fn;
 use marline_core::{CloseReason, Time};
+use marline_protocols::policy::{Rate, Throttle};
 
 use super::Witness;
 use crate::streams::kit::{Ends, Probe, assert_same, connect, pattern, started, turn_until};
@@ -294,6 +295,52 @@ on_every_driver!(a_close_waits_for_what_a_policy_holds_and_an_abort_drops_it, |g
         let expected: &[u8] = if abort { b"" } else { b"held" };
         assert_eq!(ends.client.bytes(), expected);
         assert_eq!(ends.server.reason(), if abort { "Aborted" } else { "Done" });
+    }
+});
+
+/// Says goodbye at length.
+struct Polite;
+
+impl Layer for Polite {
+    fn name(&self) -> &'static str {
+        "polite"
+    }
+
+    fn incoming(&mut self, wire: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
+        io.up.extend_from_slice(wire);
+        Ok(())
+    }
+
+    fn outgoing(&mut self, plain: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
+        io.down.extend_from_slice(plain);
+        Ok(())
+    }
+
+    fn closing(&mut self, io: &mut LayerIo) -> Result<(), Failure> {
+        io.down.extend(pattern(10_000));
+        Ok(())
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+on_every_driver!(the_last_words_of_a_layer_leave_whole_through_a_throttle, |ground| {
+    for half in [false, true] {
+        let rate = Rate::new(100_000, 1000).unwrap();
+        let server = Probe::half_close().on_made(move |transport| {
+            transport.start_policy(Throttle::new().writing(&rate));
+            transport.start_layer(Polite, b"");
+            transport.write(b"hello");
+            match half {
+                true => transport.lose_write_connection(),
+                false => transport.lose_connection(),
+            }
+        });
+        let ends = Ends::join(ground, Probe::new(), server);
+        ends.until("the end of the stream", |ends| ends.client.has("read_lost"));
+        assert_same(&ends.client.bytes(), &[b"hello", &pattern(10_000)[..]].concat());
     }
 });
 

@@ -21,9 +21,9 @@ use marline_core::{CloseReason, Time};
 
 /// What a [`Witness`] saw.
 #[derive(Default)]
-struct Seen {
+pub(crate) struct Seen {
     received: Vec<u8>,
-    written: Vec<u8>,
+    pub(crate) written: Vec<u8>,
     /// When how many bytes were written.
     moments: Vec<(Time, u64)>,
     story: Vec<&'static str>,
@@ -40,7 +40,7 @@ impl Seen {
 
 /// A policy that keeps what it sees.
 #[derive(Clone, Default)]
-struct Witness(Rc<RefCell<Seen>>);
+pub(crate) struct Witness(pub(crate) Rc<RefCell<Seen>>);
 
 impl Witness {
     fn story(&self) -> String {

@@ -1,5 +1,6 @@
 //! Output that is not copied: files, and buffers that are moved. Here is what these checks are written with.
 
+mod behind;
 mod buffers;
 mod ends;
 mod files;
@@ -16,10 +17,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use crate::streams::kit::{Outcome, pattern};
 
 /// What the sending of a file comes to.
-type Sent = Outcome<u64, SendFileError>;
+pub(crate) type Sent = Outcome<u64, SendFileError>;
 
 /// A file without a name, of so many bytes in a pattern that begins anew with each file.
-fn file(len: usize) -> File {
+pub(crate) fn file(len: usize) -> File {
     let mut file = empty();
     file.write_all(&pattern(len)).unwrap();
     file
@@ -33,13 +34,13 @@ fn empty() -> File {
 }
 
 /// A file of so many zeros that take no room.
-fn sparse(len: u64) -> File {
+pub(crate) fn sparse(len: u64) -> File {
     let file = empty();
     file.set_len(len).unwrap();
     file
 }
 
-fn sent(deferred: Deferred<u64, SendFileError>) -> Sent {
+pub(crate) fn sent(deferred: Deferred<u64, SendFileError>) -> Sent {
     Outcome::of(deferred)
 }
 

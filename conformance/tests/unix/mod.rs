@@ -4,6 +4,7 @@ mod adopting;
 mod files;
 mod listening;
 mod passing;
+mod policed;
 mod raw;
 
 use std::cell::{Cell, RefCell};

@@ -67,7 +67,7 @@ pub struct Spent {
 
 impl Reactor {
     /// Bounds what may wait on connections. Counted are the bytes that the system has not taken of what was written, once it has refused some (what
-    /// leaves at once never counts); what layers hold back; input that was given back with `unread` or held by a pause; and input that shipped
+    /// leaves at once never counts); what policies hold, what waits behind a file before them, and what layers hold back; input that was given back with `unread` or held by a pause; and input that shipped
     /// protocols hold, such as a line that has not ended. What the user's own objects hold is not.
     ///
     /// A budget is spent when more than that waits. With [`WhenSpent::Pause`] the engine then has the connection's push producer paused, and, unless
@@ -82,8 +82,10 @@ impl Reactor {
     /// the callback which spends the budget writes to its own connection, for it cannot be held before it returns. The quarter is then on top of
     /// that.
     ///
-    /// When the reactor's budget is spent, connections on which more comes to wait are held in the same way, until half of it is free, first
-    /// held first, or until nothing waits to leave on them. It counts memory: buffers by their size, as far as the engine knows it. A quarter beyond, those with the most waiting are reset until it is met again, single writes or not.
+    /// When the reactor's budget is spent, the push producers of all connections with output that waits are paused at once, and connections on which
+    /// more comes to wait are held in the same way, until half of it is free, first held first, or until nothing waits to leave on them. It counts
+    /// memory: buffers by their size, as far as the engine knows it. An eighth beyond, those with the most waiting are reset until it is met again,
+    /// single writes or not.
     ///
     /// With [`WhenSpent::Close`] a connection is reset when more comes to wait while its budget is spent, and when the reactor's is spent those with
     /// the most waiting are, until it is met. Nothing is held.
@@ -112,6 +114,8 @@ pub(crate) struct Budget {
     total: Cell<usize>,
     /// Connections held because of the reactor's budget, in the order they were.
     line: RefCell<VecDeque<Handle>>,
+    /// The reactor's budget was spent, and half of it has not been free since.
+    spent: Cell<bool>,
     /// The line is to be looked at after the present callback.
     easing: Cell<bool>,
     /// How many connections have been ended.
@@ -139,6 +143,9 @@ impl Budget {
     /// A connection's memory has changed.
     pub(crate) fn count(&self, before: usize, now: usize) {
         self.total.set((self.total.get() + now).saturating_sub(before));
+        if !self.is_tight() {
+            self.spent.set(false);
+        }
     }
 
     /// Whether less than half of the reactor's budget is free.
@@ -151,11 +158,16 @@ impl Budget {
         self.total.get() > self.of_reactor()
     }
 
+    /// Whether that is so for the first time since half of the budget was free, and somebody is to be held.
+    pub(crate) fn comes_to_be_spent(&self) -> bool {
+        self.is_spent() && self.when_spent() == WhenSpent::Pause && !self.spent.replace(true)
+    }
+
     /// Whether the reactor has to end connections.
     pub(crate) fn is_exceeded(&self) -> bool {
         let limit = self.of_reactor();
         let beyond = match self.when_spent() {
-            WhenSpent::Pause => limit.saturating_add(limit / 4),
+            WhenSpent::Pause => limit.saturating_add(limit / 8),
             WhenSpent::Close => limit,
         };
         self.total.get() > beyond
@@ -188,6 +200,14 @@ impl Inner {
             if eased {
                 return self.budget.ease(self);
             }
+        }
+    }
+
+    /// Has all push producers pause whose connections have output that waits.
+    #[cold]
+    pub(crate) fn hold_producers(&self) {
+        for transport in self.streams() {
+            transport.engine(|stream| stream.head().hold_producer());
         }
     }
 

@@ -74,7 +74,7 @@ pub struct Layers {
 /// What is to be put on top of the stack of a new connection.
 pub(crate) enum Addition {
     Layer(Box<dyn Layer>),
-    Policy(Box<dyn Policy>),
+    Policy(Box<Placed>),
 }
 
 /// What stands in a connection's stack.
@@ -134,6 +134,15 @@ impl Layers {
         self.stack.iter().map(held).sum()
     }
 
+    /// Those of them that policies hold.
+    pub(crate) fn held_by_policies(&self) -> usize {
+        let held = |element: &Element| match element {
+            Element::Layer(_) => 0,
+            Element::Policy(placed) => placed.held(Direction::Written),
+        };
+        self.stack.iter().map(held).sum()
+    }
+
     /// What the policies want; endings are taken.
     pub(crate) fn wishes(&mut self) -> Wishes {
         let mut wishes =
@@ -169,9 +178,8 @@ impl Layers {
     }
 
     /// Adds a policy on top.
-    pub(crate) fn push_policy(&mut self, policy: Box<dyn Policy>, head: &Head) {
+    pub(crate) fn push_policy(&mut self, mut placed: Box<Placed>, head: &Head) {
         head.set(flag::HEED);
-        let mut placed = Box::new(Placed::new(policy));
         placed.call(head, |policy, io| policy.attached(io));
         self.stack.push(Element::Policy(placed));
     }

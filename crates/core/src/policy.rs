@@ -20,7 +20,8 @@ pub trait Policy: 'static {
     /// What it is called in logs.
     fn name(&self) -> &'static str;
 
-    /// What it wants to be told or asked; looked at once, when it is put in place.
+    /// What it wants to be told or asked. Looked at once, when it is handed over: inside
+    /// [`Transport::start_policy`](crate::Transport::start_policy) or [`Link::add_policy`](crate::Link::add_policy).
     fn watches(&self) -> Watch {
         Watch::NOTHING
     }
@@ -176,7 +177,7 @@ struct Terms {
     ending: Option<Ending>,
 }
 
-/// A policy in its place, with what it holds back.
+/// A policy in its place, or on its way there, with what it holds back.
 pub(crate) struct Placed {
     policy: Box<dyn Policy>,
     watch: Watch,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::connector::Connector;
 use crate::driver::Handle;
 use crate::layer::{Addition, Layer};
-use crate::policy::Policy;
+use crate::policy::{Placed, Policy};
 use crate::transport::AnyProtocol;
 use crate::{Addr, CloseReason, ConnectError, Reactor, Transport};
 
@@ -255,7 +255,7 @@ impl<'a> Link<'a> {
 
     /// Puts a policy on top of the layers and policies there are, before any byte is received.
     pub fn add_policy(&mut self, policy: impl Policy) {
-        self.layers.push(Addition::Policy(Box::new(policy)));
+        self.layers.push(Addition::Policy(Box::new(Placed::new(Box::new(policy)))));
     }
 
     /// Gives a connection that was accepted a protocol of another type than the factory's own, if the factory then returns `None`

@@ -76,11 +76,12 @@ pub(crate) enum Callback {
     Datagram,
     #[allow(dead_code, reason = "begun by the watches of foreign descriptors")]
     Watch,
+    DescriptorReceived,
 }
 
 impl Callback {
     /// In the order of their numbers.
-    const NAMES: [&'static str; 19] = [
+    const NAMES: [&'static str; 20] = [
         "data_received",
         "connection_made",
         "read_connection_lost",
@@ -100,6 +101,7 @@ impl Callback {
         "subscriber",
         "datagram",
         "watch",
+        "descriptor_received",
     ];
 
     /// Callbacks that belong to no handle.
@@ -373,10 +375,13 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
     use std::cell::RefCell;
     use std::rc::Rc;
 
     use super::*;
+    use crate::policy::{Direction, Policy, PolicyIo, Watch};
+    use crate::protocol::from_fn;
     use crate::testing::TestReactor;
     use crate::{CloseReason, Protocol, Reactor, Transport};
 
@@ -459,6 +464,83 @@ mod tests {
         reactor.advance(Duration::from_secs(1));
         line(&reactor, &silent);
         assert_eq!(*silent.borrow(), ["- call of none", "- timer of none", "nothing"]);
+    }
+
+    #[test]
+    fn bytes_that_were_held_on_their_way_come_in_a_callback_that_knows_whose_it_is() {
+        /// Holds what is received for a second.
+        struct Slow(bool);
+
+        impl Policy for Slow {
+            fn name(&self) -> &'static str {
+                "slow"
+            }
+
+            fn watches(&self) -> Watch {
+                Watch::LIMIT_RECEIVED
+            }
+
+            fn admit(&mut self, direction: Direction, len: usize, io: &mut PolicyIo<'_>) -> usize {
+                io.ask_again(direction, io.now() + Duration::from_secs(1));
+                if std::mem::replace(&mut self.0, true) { len } else { 0 }
+            }
+
+            fn as_any_mut(&mut self) -> &mut dyn Any {
+                self
+            }
+        }
+
+        let reactor = TestReactor::new();
+        let lines = Lines::default();
+        let served = Rc::clone(&lines);
+        let factory = from_fn(move |link| {
+            link.add_policy(Slow(false));
+            Some(First(Rc::clone(&served)))
+        });
+        let port = reactor.listen_tcp("127.0.0.1:0", factory).unwrap();
+        reactor.connect_tcp(port.local_addr(), Client).ignore();
+        reactor.advance(Duration::from_millis(900));
+        assert_eq!(*lines.borrow(), ["First connection_made of one"]);
+        reactor.advance(Duration::from_secs(1));
+        assert_eq!(lines.borrow()[1], "First data_received of one");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_descriptor_comes_in_a_callback_that_knows_whose_it_is() {
+        struct Taker(Lines);
+
+        impl Protocol for Taker {
+            fn descriptor_received(&mut self, transport: &Transport, _: std::os::fd::OwnedFd) {
+                line(&transport.reactor().unwrap(), &self.0);
+            }
+
+            fn data_received(&mut self, transport: &Transport, _data: &[u8]) {
+                line(&transport.reactor().unwrap(), &self.0);
+            }
+        }
+
+        struct Passer;
+
+        impl Protocol for Passer {
+            fn connection_made(&mut self, transport: &Transport) {
+                let null = std::fs::File::open("/dev/null").unwrap();
+                transport.send_descriptor(null.into()).unwrap();
+                transport.write(b"x");
+            }
+
+            fn data_received(&mut self, _transport: &Transport, _data: &[u8]) {}
+        }
+
+        let reactor = TestReactor::new();
+        let lines = Lines::default();
+        let served = Rc::clone(&lines);
+        let taker = move || Taker(Rc::clone(&served));
+        let _port = reactor.listen_unix("/of/the/test", taker).unwrap();
+        reactor.connect_unix("/of/the/test", Passer).ignore();
+        reactor.advance(Duration::from_secs(1));
+        let expected = ["Taker descriptor_received of one", "Taker data_received of one"];
+        assert_eq!(*lines.borrow(), expected);
     }
 
     #[test]

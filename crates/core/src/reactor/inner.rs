@@ -25,7 +25,7 @@ use crate::datagram::batch::Batch;
 use crate::driver::{Driver, Handle};
 use crate::rng::Rng;
 use crate::timers::Timers;
-use crate::transport::output::{Cork, Quick};
+use crate::transport::cork::{Cork, Quick};
 use crate::{CloseReason, Time, Transport};
 
 /// Buffers kept for connections whose output had to wait.

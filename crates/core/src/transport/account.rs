@@ -1,7 +1,7 @@
 //! What waits on a stream, counted against its byte budget and the reactor's, and what is done when that is spent. All of it is off the
 //! way of bytes that leave at once; the rules are those of [`Reactor::set_budgets`](crate::Reactor::set_budgets).
 
-use super::head::{Head, flag};
+use super::head::{Extra, Head, flag};
 use super::output::Output;
 use crate::budget::{Scope, Spent, WhenSpent};
 use crate::driver::Close;
@@ -17,16 +17,33 @@ pub(super) struct Account {
     input: usize,
     /// Bytes that layers hold back, as they said last.
     pub(super) layers: usize,
+    /// Written bytes that policies hold back.
+    pub(super) policies: usize,
+    /// Output that waits to leave and has not come to the wire: what policies hold, and what waits behind a file before them.
+    output: usize,
     /// What the reactor has counted of the box.
     counted: usize,
     /// While the budget is spent: more than so much is too much.
     ceiling: usize,
     /// The callback of the connection's own that has spent it, by its count.
     filler: Option<u64>,
+    /// The callback of the connection's own that wrote what is to pass the layers next ...
+    author: Option<u64>,
+    /// ... and what passes them now.
+    passing: Option<u64>,
     /// Whose budget holds it.
     scope: Option<Scope>,
     /// In the reactor's line.
     in_line: bool,
+}
+
+/// What waits on a stream, before something is done about it.
+#[derive(Clone, Copy)]
+pub(super) struct Tally {
+    charged: usize,
+    refused: usize,
+    /// Output that has not come to the wire: those of them, and what layers hold back.
+    before_wire: usize,
 }
 
 impl Head {
@@ -49,13 +66,17 @@ impl Head {
     }
 
     /// Counts what lies in the box again.
-    fn recount(&self) {
+    pub(super) fn recount(&self) {
         if self.has(flag::LOST) {
             return;
         }
         let change = self.extra(|extra| {
-            let now = extra.held.len() + extra.account.layers + extra.account.input;
-            (std::mem::replace(&mut extra.account.counted, now), now)
+            // What does not wait for a file passes after the present callback.
+            let behind = if self.has(flag::FILE_WAITS) { extra.pending_bytes } else { 0 };
+            let account = &mut extra.account;
+            account.output = account.policies + behind;
+            let now = extra.held.len() + account.layers + account.output + account.input;
+            (std::mem::replace(&mut account.counted, now), now)
         });
         self.reactor.budget.count(change.0, change.1);
     }
@@ -66,12 +87,25 @@ impl Head {
         self.changed(before);
     }
 
-    /// The layers hold back another number of bytes than before.
-    #[cold]
-    pub(super) fn layers_changed(&self) {
-        let before = self.charged();
-        self.recount();
-        self.changed(before);
+    /// More is written that passes the layers after the present callback, or waits behind a file before them.
+    pub(super) fn written_for_layers(&self) {
+        if let Some(author) = self.reactor.beat.own_callback(self.handle) {
+            self.extra(|extra| extra.account.author = Some(author));
+        }
+        if self.has(flag::FILE_WAITS) {
+            let before = self.tally();
+            self.recount();
+            self.judge(before);
+        }
+    }
+
+    /// What was written passes the layers now, or no longer.
+    pub(super) fn begin_passing(&self) {
+        self.extra(|extra| extra.account.passing = extra.account.author.take());
+    }
+
+    pub(super) fn end_passing(&self) {
+        self.extra(|extra| extra.account.passing = None);
     }
 
     pub(crate) fn account_held(&self, bytes: usize) {
@@ -95,7 +129,7 @@ impl Head {
         self.drop_output(output);
         let counted = self.peek(|extra| extra.account.counted).unwrap_or(0);
         if counted > 0 {
-            self.extra(|extra| extra.account.counted = 0);
+            self.extra(|extra| (extra.account.counted, extra.account.output) = (0, 0));
             self.reactor.budget.count(counted, 0);
         }
         self.reactor.budget.ease(&self.reactor);
@@ -103,15 +137,24 @@ impl Head {
 
     /// Bytes that count against the stream's own budget.
     pub(super) fn charged(&self) -> usize {
-        self.refused() + self.peek(|extra| extra.account.counted).unwrap_or(0)
+        self.tally().charged
     }
 
-    /// Those of them that the system has refused so far.
+    /// Those of them that wait to leave: the system has refused them so far, or policies have.
     fn refused(&self) -> usize {
+        self.tally().refused
+    }
+
+    pub(super) fn tally(&self) -> Tally {
         let output = self.output.take();
         let waiting = output.as_ref().map_or(0, |output| output.waiting());
         self.output.set(output);
-        waiting
+        self.peek(|Extra { account, .. }| Tally {
+            charged: waiting + account.counted,
+            refused: waiting + account.output,
+            before_wire: account.output + account.layers,
+        })
+        .unwrap_or(Tally { charged: waiting, refused: waiting, before_wire: 0 })
     }
 
     /// The memory of that.
@@ -141,7 +184,13 @@ impl Head {
 
     /// Whether the present callback has written more to its own connection than may wait: what is read next had better wait, too.
     pub(super) fn corked_too_much(&self) -> bool {
-        self.reactor.is_corked() && self.reactor.corked_copies(self.handle) > self.budget()
+        if self.reactor.is_corked() && self.reactor.corked_copies(self.handle) > self.budget() {
+            return true;
+        }
+        // So it is with what passes the layers then. Behind a file it waits for longer, and counts.
+        self.has(flag::PUMPING)
+            && !self.has(flag::FILE_WAITS)
+            && self.peek(|extra| extra.pending_bytes).is_some_and(|bytes| bytes > self.budget())
     }
 
     // ---- what is done about it
@@ -152,6 +201,20 @@ impl Head {
         if waiting > before {
             self.grown(before, waiting, before == 0);
         } else if waiting < before {
+            self.shrunk();
+        }
+    }
+
+    /// Output has moved, and what has become of it is known: what waits now is judged by what did before.
+    pub(super) fn judge(&self, before: Tally) {
+        let now = self.tally();
+        // What a layer adds to bytes that counted already, in passing them on, is no growth: less than an eighth.
+        let let_go = before.before_wire.saturating_sub(now.before_wire);
+        let limit = before.charged + let_go / 8;
+        if now.charged > limit {
+            let first = before.charged == 0 || (before.refused == 0 && now.refused > 0);
+            self.grown(before.charged, now.charged, first);
+        } else if now.charged < before.charged {
             self.shrunk();
         }
     }
@@ -174,9 +237,13 @@ impl Head {
         if self.has(flag::LOST) {
             return;
         }
+        if reactor.comes_to_be_spent() {
+            self.reactor.hold_producers();
+        }
         let spent = self.has(flag::SPENT);
         // All that one callback writes to its own connection is one write: it could not be held before it returns.
-        let filler = self.reactor.beat.own_callback(self.handle);
+        let passing = || self.peek(|extra| extra.account.passing).flatten();
+        let filler = self.reactor.beat.own_callback(self.handle).or_else(passing);
         let (known, fills_on) = self
             .peek(|extra| (extra.account.ceiling, extra.account.filler == filler))
             .unwrap_or_default();
@@ -224,6 +291,23 @@ impl Head {
                 self.reactor.driver().receive(self.handle, false);
             }
         }
+    }
+
+    /// The reactor's budget has come to be spent: a push producer that runs ahead of its connection makes no more, rather than to be held one by one
+    /// at the next write of each.
+    pub(crate) fn hold_producer(&self) {
+        let flags = flag::PRODUCER | flag::PULL | flag::PRODUCER_PAUSED | flag::SPENT | flag::LOST;
+        let Tally { charged, refused, .. } = self.tally();
+        if self.flags.get() & flags != flag::PRODUCER || refused == 0 {
+            return;
+        }
+        let budget = self.budget();
+        self.extra(|extra| {
+            extra.account.ceiling = charged.max(budget).saturating_add(budget / 4);
+            extra.account.filler = None;
+            extra.account.scope = Some(Scope::Reactor);
+        });
+        self.spend(Scope::Reactor, charged);
     }
 
     /// Has the producer make no more.
@@ -281,7 +365,8 @@ impl Head {
             }
         }
         self.unset(flag::SPENT | flag::HELD_UP);
-        if !self.has(flag::HAS_OUTPUT) {
+        // One that policies still hold output of is asked when that has left.
+        if !self.has(flag::HAS_OUTPUT) && self.waiting() == 0 {
             self.ask_producer();
         }
         let scope = self.extra(|extra| extra.account.scope.take()).unwrap_or(Scope::Connection);
@@ -309,5 +394,46 @@ impl Head {
             let spent = Spent { protocol, peer: peer.clone(), handle, scope, waiting };
             self.reactor.tell_incident(incident(spent));
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use crate::testing::MemoryTransport;
+    use crate::{Protocol, Transport};
+
+    type Heard = Rc<RefCell<Vec<(&'static str, Vec<u8>)>>>;
+
+    /// Answers with more than may wait, and hands over what is left.
+    struct First(Heard);
+    struct Next(Heard);
+
+    impl Protocol for First {
+        fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+            self.0.borrow_mut().push(("first", data.to_vec()));
+            transport.write(&[0; 2000]);
+            transport.unread(&data[3..]);
+            transport.upgrade(Next(Rc::clone(&self.0)), &data[1..3]);
+        }
+    }
+
+    impl Protocol for Next {
+        fn data_received(&mut self, _transport: &Transport, data: &[u8]) {
+            self.0.borrow_mut().push(("next", data.to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_above_the_budget_comes_to_the_protocol_that_takes_over() {
+        let heard = Heard::default();
+        let peer = MemoryTransport::connect(First(Rc::clone(&heard)));
+        peer.transport().set_budget(1000);
+        peer.receive(b"abcdef");
+        let expected = [("first", b"abcdef".to_vec()), ("next", b"bcdef".to_vec())];
+        assert_eq!(*heard.borrow(), expected);
+        assert_eq!(peer.take_written().len(), 2000);
     }
 }

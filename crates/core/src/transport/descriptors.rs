@@ -10,6 +10,7 @@ use crate::descriptor::{self, Descriptor};
 use crate::log::engine as log;
 use crate::panic::guard;
 use crate::reactor::after::After;
+use crate::reactor::beat::Callback;
 use crate::{Protocol, Transport};
 
 /// Descriptors were to be passed without enough bytes behind them: each needs one of its own, written after it and before the output
@@ -55,13 +56,15 @@ impl<P: Protocol> Stream<P> {
     /// connection upon.
     pub(super) fn give_descriptor(&self, me: &Transport) -> bool {
         let head = &self.head;
-        if head.has(flag::PAUSED | flag::NO_READ) {
+        if head.has(flag::NOT_READING | flag::NO_READ) {
             return false;
         }
         let Some(descriptor) = head.take_descriptor() else { return false };
+        let outer = self.begin(Callback::DescriptorReceived);
         self.with_protocol("descriptor_received", |protocol| {
             guard(|| descriptor::give(protocol, me, descriptor))
         });
+        head.reactor().beat.end(outer);
         true
     }
 }

@@ -26,9 +26,9 @@ impl Transport {
     /// Sends `length` bytes of a file from `offset` on, in the order of writes before and after. The Deferred fires with `length` when all have
     /// left; until then the file is kept open. (Its own position means nothing and does not move.)
     ///
-    /// On a plain connection the system sends them (`sendfile(2)`), and they never pass through this process. With layers (TLS), with a driver
-    /// that cannot (the simulated network), or of a file that the system does not send so, a worker reads them, at most 64 KiB at a time, each when
-    /// the one before has left. In either case a file takes no memory worth counting, however long it is.
+    /// On a plain connection the system sends them (`sendfile(2)`), and they never pass through this process. With layers (TLS) or policies that
+    /// see or limit what is written, with a driver that cannot (the simulated network), or of a file that the system does not send so, a worker reads
+    /// them, at most 64 KiB at a time, each when the one before has left. In either case a file takes no memory worth counting, however long it is.
     ///
     /// A file counts by its length as output that waits: in [`pending`](Self::pending), and for a push producer, which is paused while more than
     /// 64 KiB wait, and resumed when all has left, the file included. [`lose_connection`](Self::lose_connection) waits for it,
@@ -199,9 +199,10 @@ impl Head {
             let error = OsError::new(io::ErrorKind::InvalidInput);
             self.end_file(file, Err(SendFileCause::File(error)));
         } else {
-            if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
+            if self.has(flag::BEHIND) {
                 self.queue_file_for_layers(file);
             } else {
+                self.stamp();
                 self.with_output(|output| output.queue.push(Segment::File(file)));
                 self.flush_after();
             }
@@ -285,24 +286,19 @@ impl Head {
 
     /// A worker has read a chunk, of the file in front: there is only one at a time.
     fn chunk_read(&self, chunk: Result<Vec<u8>, OsError>) {
-        let in_output = |output: &mut Output| output.file.take_if(|file| file.reading);
-        let mut file = None;
-        if self.has(flag::HAS_OUTPUT) {
-            self.with_output(|output| file = in_output(output));
-        }
-        if let Some(mut file) = file {
-            match got(chunk) {
-                Ok(chunk) => {
-                    file.reading = false;
-                    file.advance(chunk.len());
-                    self.with_output(|output| {
+        if self.is_sending(|file| file.reading) {
+            return self.rework_output(|output| {
+                let Some(mut file) = output.file.take() else { return };
+                match got(chunk) {
+                    Ok(chunk) => {
+                        file.reading = false;
+                        file.advance(chunk.len());
                         output.queue.push_front(Segment::File(file));
                         output.queue.push_front(Segment::Bytes(chunk));
-                    });
+                    }
+                    Err(error) => self.end_file(file, Err(SendFileCause::File(error))),
                 }
-                Err(error) => self.end_file(file, Err(SendFileCause::File(error))),
-            }
-            return self.flush();
+            });
         }
         let Some(mut file) = self.take_waiting_file(|file| file.reading) else { return };
         match got(chunk) {
@@ -340,14 +336,21 @@ impl Head {
 
     /// The driver cannot send the rest of the file it holds.
     pub(super) fn file_failed(&self, error: OsError) {
-        let mut file = None;
-        if self.has(flag::HAS_OUTPUT) {
-            self.with_output(|output| file = output.file.take_if(|file| file.is_with_driver()));
+        if self.is_sending(Sending::is_with_driver) {
+            self.rework_output(|output| {
+                let Some(file) = output.file.take() else { return };
+                self.end_file(file, Err(SendFileCause::File(error)));
+            });
         }
-        if let Some(file) = file {
-            self.end_file(file, Err(SendFileCause::File(error)));
-            self.flush();
-        }
+    }
+
+    /// Whether a file of this kind has its turn on the wire.
+    fn is_sending(&self, kind: impl Fn(&Sending) -> bool) -> bool {
+        let output = self.output.take();
+        let file = output.as_ref().and_then(|output| output.file.as_deref());
+        let is_sending = file.is_some_and(kind);
+        self.output.set(output);
+        is_sending
     }
 
     /// The connection has ended, and with it the sending of files.

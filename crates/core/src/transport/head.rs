@@ -70,13 +70,17 @@ pub(crate) mod flag {
     pub(crate) const ACCOUNTED: u32 = 1 << 19;
     /// Nothing is read until half of the budget that is spent is free.
     pub(crate) const HELD_UP: u32 = 1 << 21;
-    /// A file is the next to pass the layers.
+    /// A file is the next to pass layers or policies: all that is written waits behind it.
     pub(crate) const FILE_WAITS: u32 = 1 << 20;
+    /// What was given back is delivered again after the callback that did so.
+    pub(crate) const COMES_AGAIN: u32 = 1 << 22;
+    /// Another protocol takes over after this callback.
+    pub(crate) const CHANGES_HANDS: u32 = 1 << 23;
     /// There are policies that want to know when bytes move, or more. Not set in a callback whose bytes have a short way past them.
     pub(crate) const POLICED: u32 = 1 << 24;
     /// Policies want to see or limit what is received.
     pub(crate) const LOOK_RECEIVED: u32 = 1 << 25;
-    /// Policies want to see or limit what is written, or will perhaps after this callback.
+    /// Policies want to see or limit what is written, or will after this callback. Stays: no policy is ever taken away.
     pub(crate) const LOOK_WRITTEN: u32 = 1 << 26;
     /// Policies hold received bytes, and nothing is read.
     pub(crate) const READ_HELD: u32 = 1 << 27;
@@ -89,6 +93,8 @@ pub(crate) mod flag {
     /// Policies want more than to know when bytes move.
     pub(crate) const LOOK: u32 = LOOK_RECEIVED | LOOK_WRITTEN;
 
+    /// What is written passes layers or policies, behind all that waits before those.
+    pub(crate) const BEHIND: u32 = LAYERED | LOOK_WRITTEN;
     /// What takes a write off the short way through the cork.
     pub(crate) const SLOW_WRITE: u32 = CLOSING
         | WRITE_CLOSING
@@ -98,6 +104,7 @@ pub(crate) mod flag {
         | LAYERED
         | PULL
         | PUMPING
+        | FILE_WAITS
         | POLICED;
     /// What makes a write do nothing, unless a producer is registered that the close waits for.
     pub(crate) const NO_WRITE: u32 = CLOSING | WRITE_CLOSING | WRITE_CLOSED | LOST;
@@ -342,8 +349,10 @@ impl Head {
             extra.held.splice(0..0, bytes.iter().copied());
         });
         self.set(flag::HELD);
-        if !self.has(flag::NOT_READING) && self.corked_too_much() {
+        let comes_again = flag::NOT_READING | flag::COMES_AGAIN;
+        if !self.has(comes_again) && self.corked_too_much() {
             // Given back until what was written has left, which may be right after this callback.
+            self.set(flag::COMES_AGAIN);
             self.after(After::Held(self.handle));
         }
         self.held_changed(before);
@@ -380,6 +389,7 @@ impl Head {
             return;
         }
         self.unread(rest);
+        self.set(flag::CHANGES_HANDS);
         self.after(After::Upgrade(self.handle, next));
     }
 

@@ -9,7 +9,7 @@ use crate::CloseReason;
 use crate::driver::Close;
 use crate::failure::Failure;
 use crate::layer::{Layer, Layers, Passed};
-use crate::policy::Policy;
+use crate::policy::Placed;
 use crate::reactor::after::After;
 use crate::reactor::beat::Callback;
 
@@ -22,7 +22,7 @@ pub(super) enum Pending {
     /// A file to pass down, chunk by chunk.
     File(Box<Sending>),
     /// A policy to be added.
-    Policy(Box<dyn Policy>),
+    Policy(Box<Placed>),
 }
 
 impl Head {
@@ -44,6 +44,7 @@ impl Head {
             }
         });
         self.pump_soon();
+        self.written_for_layers();
     }
 
     /// The same for a buffer that can be moved.
@@ -60,6 +61,7 @@ impl Head {
             return self.queue_for_layers(&bytes);
         }
         self.pump_soon();
+        self.written_for_layers();
     }
 
     pub(super) fn queue_file_for_layers(&self, file: Box<Sending>) {
@@ -126,6 +128,11 @@ impl Head {
         self.extra(|extra| extra.pending_bytes + extra.layers.held())
     }
 
+    /// Those of them that policies held when they were last called.
+    pub(super) fn held_by_policies(&self) -> usize {
+        self.peek(|extra| extra.account.policies).unwrap_or(0)
+    }
+
     pub(super) fn pump_soon(&self) {
         if !self.has(flag::PUMPING) {
             self.set(flag::PUMPING);
@@ -137,6 +144,7 @@ impl Head {
     pub(super) fn pump(&self) -> Passed {
         self.unset(flag::PUMPING);
         let mut ended_file = false;
+        self.begin_passing();
         let passed = self.with_layers(|layers, passed| {
             while let Some(next) = self.extra(|extra| extra.pending.pop_front()) {
                 match next {
@@ -162,6 +170,7 @@ impl Head {
             }
             Ok(())
         });
+        self.end_passing();
         // If something came of it, its own leaving was told.
         if ended_file
             && passed.wire.is_empty()
@@ -200,24 +209,24 @@ impl Head {
         &self,
         work: impl FnOnce(&mut Layers, &mut Passed) -> Result<(), Failure>,
     ) -> Passed {
+        let before = self.tally();
         let mut passed = Passed::default();
         let mut layers = self.extra(|extra| std::mem::take(&mut extra.layers));
         let outer = self.reactor.beat.begin(Callback::Layer, Some(self.handle));
         let result = crate::panic::guard(|| work(&mut layers, &mut passed));
         self.reactor.beat.end(outer);
         layers.order_end(&mut passed);
-        let held = layers.held();
-        let held_before = self.extra(|extra| {
+        let (held, by_policies) = (layers.held(), layers.held_by_policies());
+        self.extra(|extra| {
             extra.layers = layers;
-            std::mem::replace(&mut extra.account.layers, held)
+            (extra.account.layers, extra.account.policies) = (held - by_policies, by_policies);
         });
+        self.recount();
         if !passed.wire.is_empty() && !self.has(flag::LOST | flag::WRITE_CLOSED) {
-            self.queue(&passed.wire);
-            self.flush();
+            self.put(&passed.wire);
+            self.leave();
         }
-        if held != held_before {
-            self.layers_changed();
-        }
+        self.judge(before);
         match result {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => self.lost(CloseReason::Failed(failure.into()), Close::Graceful),

@@ -2,11 +2,12 @@
 //! over all protocol types in `head.rs`; other kinds (in memory, a channel of a multiplexer) implement [`RawTransport`].
 
 mod account;
+pub(crate) mod cork;
 mod descriptors;
 mod file;
 pub(crate) mod head;
 mod layered;
-pub(crate) mod output;
+mod output;
 #[cfg(unix)]
 mod passing;
 mod policed;

@@ -30,8 +30,8 @@ impl Transport {
     ///
     /// # Errors
     ///
-    /// [`DescriptorError`], with the descriptor: the connection is no UNIX connection, or not open for writing, or a layer transforms its
-    /// bytes.
+    /// [`DescriptorError`], with the descriptor: the connection is no UNIX connection, or not open for writing, or what is written passes a
+    /// layer, or a policy that sees or limits it (see [`Policy::watches`](crate::policy::Policy::watches)).
     #[doc(alias = "sendFileDescriptor")]
     pub fn send_descriptor(&self, descriptor: OwnedFd) -> Result<(), DescriptorError> {
         self.0.send_descriptor(descriptor)
@@ -53,7 +53,8 @@ pub struct DescriptorError {
 pub enum DescriptorCause {
     /// Not a UNIX connection, or a driver that passes no descriptors.
     Unsupported,
-    /// The connection is layered: behind bytes that a layer makes anew, no byte is the descriptor's.
+    /// What is written passes a layer, or a policy that sees or limits it: of the bytes that a layer makes anew, and of those that a policy lets go
+    /// later, none is the descriptor's.
     Layered,
     /// The connection is lost, or its write side closing or closed.
     Closed,
@@ -63,7 +64,7 @@ impl fmt::Display for DescriptorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.cause {
             DescriptorCause::Unsupported => "this connection passes no descriptors",
-            DescriptorCause::Layered => "a connection with layers passes no descriptors",
+            DescriptorCause::Layered => "a connection with layers, or policies that see what is written, passes no descriptors",
             DescriptorCause::Closed => "the connection is closed for writing",
         })
     }
@@ -79,7 +80,7 @@ impl Head {
         };
         let cause = if self.has(closed) {
             DescriptorCause::Closed
-        } else if self.has(flag::LAYERED | flag::LOOK_WRITTEN) {
+        } else if self.has(flag::BEHIND) {
             DescriptorCause::Layered
         } else if !self.passes_descriptors() {
             DescriptorCause::Unsupported

@@ -7,19 +7,20 @@ use super::head::{Head, flag};
 use super::layered::Pending;
 use crate::driver::Close;
 use crate::layer::{Layers, Passed};
-use crate::policy::{Direction, Ending, Policy, Watch};
+use crate::policy::{Direction, Ending, Placed, Watch};
 use crate::reactor::after::After;
 use crate::reactor::inner::Timer;
 use crate::{CloseReason, Time};
 
 impl Head {
-    pub(crate) fn start_policy(&self, policy: Box<dyn Policy>) {
+    pub(crate) fn start_policy(&self, policy: Box<Placed>) {
         if self.has(flag::LOST) {
             return;
         }
-        // What it wants is asked later: until then, what is written waits behind it.
-        self.set(flag::STACKED | flag::POLICED | flag::LOOK_WRITTEN);
+        self.set(flag::STACKED);
         self.extra(|extra| extra.pending.push_back(Pending::Policy(policy)));
+        // What is written from now on passes it: if it wants to see that, it waits behind it.
+        self.watch(self.watched());
         self.pump_soon();
     }
 
@@ -201,19 +202,22 @@ impl Head {
         }
     }
 
-    fn watch(&self, watch: Watch) {
-        if self.has(flag::PUMPING) {
-            // Another one is to be put in place.
-            return;
-        }
+    /// Takes bytes the way that the policies in place, which want this, and those still to be put there make necessary.
+    fn watch(&self, placed: Watch) {
+        let all = self.extra(|extra| {
+            extra.pending.iter().fold(placed, |all, pending| match pending {
+                Pending::Policy(policy) => all | policy.watch(),
+                _ => all,
+            })
+        });
         let received = Watch::RECEIVED | Watch::LIMIT_RECEIVED;
         let written = Watch::WRITTEN | Watch::LIMIT_WRITTEN;
         let bit = |on: bool, flag: u32| if on { flag } else { 0 };
         self.unset(flag::POLICED | flag::LOOK);
         self.set(
-            bit(watch != Watch::NOTHING, flag::POLICED)
-                | bit(watch.meets(received), flag::LOOK_RECEIVED)
-                | bit(watch.meets(written), flag::LOOK_WRITTEN),
+            bit(all != Watch::NOTHING, flag::POLICED)
+                | bit(placed.meets(received), flag::LOOK_RECEIVED)
+                | bit(all.meets(written), flag::LOOK_WRITTEN),
         );
     }
 

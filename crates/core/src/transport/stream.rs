@@ -13,7 +13,7 @@ use crate::driver::{Close, Completion, SocketOption};
 use crate::flow::Producer;
 use crate::layer::{Layer, Layers, Passed};
 use crate::panic::{guard, guard_quietly};
-use crate::policy::{Policy, Watch};
+use crate::policy::{Placed, Policy, Watch};
 use crate::reactor::after::{After, Ask};
 use crate::reactor::beat::{Callback, Outer};
 use crate::reactor::source::Open;
@@ -141,7 +141,9 @@ impl<P: Protocol> Stream<P> {
     fn deliver_looked(&self, me: &Transport, bytes: &[u8]) {
         self.head.show_received(bytes);
         let written = self.head.watched();
-        let short = !written.meets(Watch::LIMIT_WRITTEN) && !self.head.has(flag::PUMPING);
+        // What waits to pass the policies is not to be overtaken.
+        let waits = self.head.has(flag::PUMPING | flag::FILE_WAITS);
+        let short = !written.meets(Watch::LIMIT_WRITTEN) && !waits;
         if short {
             self.head.unset(flag::POLICED);
         }
@@ -178,7 +180,10 @@ impl<P: Protocol> Stream<P> {
     /// What came out of the layers goes to the protocol, and so does the end of the stream if it was in there.
     fn deliver_passed(&self, me: &Transport, passed: &Passed) {
         if !passed.up.is_empty() {
+            // Perhaps long after they came.
+            let outer = self.begin(Callback::DataReceived);
             self.deliver_plain(me, &passed.up);
+            self.head.reactor().beat.end(outer);
         }
         if passed.end {
             self.end_of_stream(me);
@@ -229,6 +234,7 @@ impl<P: Protocol> Stream<P> {
     fn hand_over(&self, me: &Transport, next: Box<dyn AnyProtocol>) {
         // Only called from the loop, when no callback is on the stack.
         let Ok(mut slot) = self.slot.try_borrow_mut() else { return };
+        self.head.unset(flag::CHANGES_HANDS);
         self.head.set_successor((*next).protocol_type(), (*next).type_name());
         // The slot stays borrowed, so that nobody reaches the next one before it is told that the connection is its own.
         let old = std::mem::replace(&mut *slot, Slot::Gone);
@@ -276,7 +282,7 @@ impl<P: Protocol> Stream<P> {
     }
 
     /// A callback of this connection's begins.
-    fn begin(&self, callback: Callback) -> Outer {
+    pub(super) fn begin(&self, callback: Callback) -> Outer {
         self.head.reactor().beat.begin(callback, Some(self.head.handle()))
     }
 
@@ -413,7 +419,9 @@ impl<P: Protocol> EngineStream for Stream<P> {
                 self.head.after(After::Descriptor(handle));
             }
             After::Held(handle) => {
-                if self.head.has(flag::NOT_READING | flag::CLOSING | flag::LOST) {
+                self.head.unset(flag::COMES_AGAIN);
+                let waits = flag::NOT_READING | flag::CHANGES_HANDS;
+                if self.head.has(waits | flag::CLOSING | flag::LOST) {
                     return;
                 }
                 if self.give_descriptor(me) {
@@ -427,8 +435,9 @@ impl<P: Protocol> EngineStream for Stream<P> {
                     self.head.reactor().beat.end(outer);
                     self.head.reactor().flush_lent(&held);
                 }
-                // Bytes that were just given back do not hold up the end: nothing else would bring it.
-                if self.head.has(flag::END_HELD) && !self.head.has(flag::NOT_READING) {
+                // Bytes that were just given back do not hold up the end, unless they come again by themselves: nothing else would bring it.
+                let waits = self.head.has(flag::NOT_READING | flag::COMES_AGAIN);
+                if self.head.has(flag::END_HELD) && !waits {
                     self.head.unset(flag::END_HELD);
                     self.end_was_held(me);
                 }
@@ -597,7 +606,10 @@ impl<P: Protocol> RawTransport for Stream<P> {
     }
 
     fn start_policy(&self, policy: Box<dyn Policy>) {
-        self.head.start_policy(policy);
+        match guard(|| Placed::new(policy)) {
+            Ok(policy) => self.head.start_policy(Box::new(policy)),
+            Err(message) => self.panicked("watches", message),
+        }
     }
 
     fn with_policies(&self, f: &mut dyn FnMut(&mut Layers)) {

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `engine.rs` | every event of the engine's own |
 //! | `event.rs`, `text.rs`, `stamp.rs` | an event as observers get it, and as text |
-//! | `context.rs` | whose line it is |
+//! | `context.rs`, `whose.rs` | whose line it is |
 //! | `publisher/`, `levels.rs` | what `tracing` is given reaches observers |
 //! | `observer.rs` | observers: text, the last events |
 //!
@@ -37,6 +37,7 @@ mod observer;
 mod publisher;
 mod stamp;
 mod text;
+mod whose;
 
 pub use context::{Context, context};
 pub use engine::failure;
@@ -46,3 +47,4 @@ pub use publisher::{AlreadyBegun, AlreadyInstalled, Installed, ObserverId, Publi
 pub use text::one_line;
 pub use tracing::Level;
 pub use tracing::level_filters::LevelFilter;
+pub(crate) use whose::Whose;

@@ -41,6 +41,25 @@ impl Failure {
         Self::new(Message(text.into()))
     }
 
+    /// Wraps an error of a type that is not known here, as other libraries return it. What it was is found again by [`check`](Self::check) and
+    /// [`trap`](Self::trap) as ever.
+    ///
+    /// ```
+    /// # use std::error::Error;
+    /// # use marline_core::failure::Failure;
+    /// fn load() -> Result<u16, Box<dyn Error + Send + Sync>> {
+    ///     Ok("many".parse()?)
+    /// }
+    ///
+    /// let failure = load().map_err(|error| Failure::from_boxed(error)).unwrap_err();
+    /// assert!(failure.is::<std::num::ParseIntError>());
+    /// ```
+    #[track_caller]
+    pub fn from_boxed(error: Box<dyn Error + 'static>) -> Self {
+        let error = Boxed(error);
+        Self(Box::new(Inner { site: Location::caller(), trail: Trail::default(), error }))
+    }
+
     /// Takes the error out if it is an `E`.
     ///
     /// # Errors
@@ -50,10 +69,36 @@ impl Failure {
         if self.check::<E>().is_none() {
             return Err(self);
         }
-        match self.0.into_any().downcast::<Inner<E>>() {
-            Ok(inner) => Ok(inner.error),
-            Err(_) => unreachable!("check has just seen this type"),
+        let held = match self.0.into_any().downcast::<Inner<E>>() {
+            Ok(inner) => return Ok(inner.error),
+            Err(held) => held,
+        };
+        match held.downcast::<Inner<Boxed>>().map(|inner| inner.error.0.downcast()) {
+            Ok(Ok(error)) => Ok(*error),
+            Ok(Err(_)) | Err(_) => unreachable!("check has just seen this type"),
         }
+    }
+
+    /// Whether the error is an `E`.
+    pub fn is<E: Error + 'static>(&self) -> bool {
+        self.check::<E>().is_some()
+    }
+
+    /// Whether the error is one of several types, up to eight.
+    ///
+    /// ```
+    /// # use marline_core::deferred::{Deferred, Interrupt};
+    /// # use marline_core::failure::Failure;
+    /// # let answer = Deferred::<u16>::failed(std::io::Error::other("no").into());
+    /// // What is not expected passes by.
+    /// let answer = answer.or_else(|failure| match failure.is_any::<(std::io::Error, Interrupt)>() {
+    ///     true => Ok(0),
+    ///     false => Err(failure),
+    /// });
+    /// # assert_eq!(answer.try_take().unwrap().unwrap(), 0);
+    /// ```
+    pub fn is_any<K: Kinds>(&self) -> bool {
+        K::holds(self)
     }
 
     /// Returns the error if it is an `E`. What caused the error is not looked at: see [`chain`](Self::chain).
@@ -82,9 +127,14 @@ impl Failure {
         self.0.trail().sites()
     }
 
-    /// Returns the name of the error's type.
+    /// Returns the name of the error's type; `dyn Error` if it was not known where the failure was made.
     pub fn type_name(&self) -> &'static str {
         self.0.type_name()
+    }
+
+    /// What it was made by knows a better place for it.
+    pub(crate) fn set_site(&mut self, site: &'static Location<'static>) {
+        self.0.set_site(site);
     }
 
     pub(crate) fn trail(&self) -> &Trail {
@@ -146,15 +196,31 @@ pub(crate) struct Trail(Option<Box<Hops>>);
 struct Hops {
     first: [Option<&'static Location<'static>>; HOPS],
     total: usize,
+    /// The error is that of a cancel. (It would not tell by itself.)
+    cancelled: bool,
 }
 
 impl Trail {
     pub(crate) fn push(&mut self, site: &'static Location<'static>) {
-        let hops = self.0.get_or_insert_with(|| Box::new(Hops { first: [None; HOPS], total: 0 }));
+        let hops = self.hops();
         if let Some(free) = hops.first.get_mut(hops.total) {
             *free = Some(site);
         }
         hops.total += 1;
+    }
+
+    pub(crate) fn mark_cancelled(&mut self) {
+        self.hops().cancelled = true;
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.as_ref().is_some_and(|hops| hops.cancelled)
+    }
+
+    fn hops(&mut self) -> &mut Hops {
+        self.0.get_or_insert_with(|| {
+            Box::new(Hops { first: [None; HOPS], total: 0, cancelled: false })
+        })
     }
 
     pub(crate) fn sites(&self) -> impl Iterator<Item = &'static Location<'static>> {
@@ -166,7 +232,7 @@ impl Trail {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.total() == 0
     }
 }
 
@@ -182,10 +248,38 @@ impl fmt::Display for Trail {
     }
 }
 
+/// Several types of errors: a tuple of them, for [`Failure::is_any`].
+pub trait Kinds: sealed::Sealed {
+    #[doc(hidden)]
+    fn holds(failure: &Failure) -> bool;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! kinds {
+    ($first:ident $($kind:ident)*) => {
+        impl<$first: Error + 'static, $($kind: Error + 'static),*> sealed::Sealed for ($first, $($kind,)*) {}
+
+        impl<$first: Error + 'static, $($kind: Error + 'static),*> Kinds for ($first, $($kind,)*) {
+            fn holds(failure: &Failure) -> bool {
+                failure.is::<$first>() $(|| failure.is::<$kind>())*
+            }
+        }
+
+        kinds! { $($kind)* }
+    };
+    () => {};
+}
+
+kinds! { A B C D E F G H }
+
 /// What a [`Failure`] points at, whatever its error's type.
 trait Held {
     fn error(&self) -> &(dyn Error + 'static);
     fn site(&self) -> &'static Location<'static>;
+    fn set_site(&mut self, site: &'static Location<'static>);
     fn trail(&self) -> &Trail;
     fn trail_mut(&mut self) -> &mut Trail;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
@@ -198,13 +292,46 @@ struct Inner<E> {
     error: E,
 }
 
-impl<E: Error + 'static> Held for Inner<E> {
+/// An error of a type that was not known where the failure was made. Not an error itself: what is in it is.
+struct Boxed(Box<dyn Error>);
+
+/// What can be in a failure.
+trait Content: 'static {
+    fn as_error(&self) -> &(dyn Error + 'static);
+    fn type_name() -> &'static str;
+}
+
+impl<E: Error + 'static> Content for E {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+
+    fn type_name() -> &'static str {
+        std::any::type_name::<E>()
+    }
+}
+
+impl Content for Boxed {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        &*self.0
+    }
+
+    fn type_name() -> &'static str {
+        "dyn Error"
+    }
+}
+
+impl<E: Content> Held for Inner<E> {
     fn error(&self) -> &(dyn Error + 'static) {
-        &self.error
+        self.error.as_error()
     }
 
     fn site(&self) -> &'static Location<'static> {
         self.site
+    }
+
+    fn set_site(&mut self, site: &'static Location<'static>) {
+        self.site = site;
     }
 
     fn trail(&self) -> &Trail {
@@ -220,7 +347,7 @@ impl<E: Error + 'static> Held for Inner<E> {
     }
 
     fn type_name(&self) -> &'static str {
-        std::any::type_name::<E>()
+        E::type_name()
     }
 }
 
@@ -288,6 +415,34 @@ mod tests {
         let failure = failure.trap::<io::Error>().unwrap_err();
         assert_eq!(failure.site(), site);
         assert_eq!(failure.trap::<Outer>().unwrap().source.to_string(), "in use");
+    }
+
+    #[test]
+    fn a_boxed_error_is_what_it_was() {
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(io::Error::other("in use"));
+        let failure = Failure::from_boxed(boxed);
+        let line = line!() - 1;
+        assert_eq!(failure.site().line(), line);
+        assert_eq!(failure.to_string(), "in use");
+        assert!(failure.is::<io::Error>() && !failure.is::<ParseIntError>());
+        let failure = failure.trap::<ParseIntError>().unwrap_err();
+        assert_eq!(failure.trap::<io::Error>().unwrap().to_string(), "in use");
+        let text: Box<dyn Error> = "only a text".into();
+        assert_eq!(format!("{:#}", Failure::from_boxed(text)), "only a text");
+        let failure = Failure::from_boxed(Box::new(Outer {
+            source: io::Error::other("in use"),
+            repeats: false,
+        }));
+        assert_eq!(format!("{failure:#}"), "cannot listen: in use");
+    }
+
+    #[test]
+    fn one_of_several_types_is_seen_and_none_of_others() {
+        let failure = outer(false);
+        assert!(failure.is_any::<(Outer,)>());
+        assert!(failure.is_any::<(io::Error, Outer)>());
+        assert!(failure.is_any::<(Outer, io::Error, ParseIntError)>());
+        assert!(!failure.is_any::<(io::Error, ParseIntError)>());
     }
 
     #[test]

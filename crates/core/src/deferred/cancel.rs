@@ -35,7 +35,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[doc(alias = "pause")]
     pub fn hold(&mut self) -> Hold {
         self.state = match mem::replace(&mut self.state, State::Taken) {
-            State::Ready(outcome) => State::Node(Root::settled(self.head, outcome)),
+            State::Ready(outcome) => State::Node(Root::settled(self.origin, outcome)),
             other => other,
         };
         Hold(match &self.state {
@@ -79,8 +79,10 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if let Some(node) = self.0.take() {
-            drive(node.release());
+        if let Some(node) = self.0.take()
+            && node.release()
+        {
+            drive(Some(node));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::interrupt::Fault;
+use super::node;
 use super::outcome::Failed;
 use super::{Deferred, State};
 
@@ -24,7 +25,7 @@ impl<T: 'static, E: Fault> Future for Deferred<T, E> {
                 State::Ready(outcome) => Some(outcome),
                 _ => None,
             },
-            State::Node(source) => source.out().take(),
+            State::Node(source) => node::take(&**source),
             State::Taken => panic!("a Deferred was polled after it had given its result"),
         };
         if let Some(outcome) = outcome {

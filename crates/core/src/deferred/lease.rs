@@ -1,13 +1,13 @@
 //! [`Lease`]: the first node of a chain that waits for its turn in a line, for something that must not get lost. What nobody took goes back.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 use super::interrupt::Interrupt;
-use super::node::{Node, Out, Source, drive};
-use super::outcome::Failed;
+use super::node::{self, Node, Out, Source, drive};
+use super::origin::Origin;
+use super::outcome::{Failed, Outcome};
 use super::{Deferred, State};
 use crate::failure::Failure;
 
@@ -26,6 +26,7 @@ pub(crate) struct Lease<T: 'static> {
     lender: Weak<dyn Lender<T>>,
     /// Its turn in the line; then the number of the value.
     number: Cell<u64>,
+    outcome: Cell<Option<Outcome<T, Failure>>>,
     out: Out<T, Failure>,
 }
 
@@ -35,9 +36,15 @@ impl<T: 'static> Lease<T> {
         turn: u64,
         site: &'static Location<'static>,
     ) -> (Deferred<T>, Rc<Self>) {
-        let lease = Rc::new(Self { lender, number: Cell::new(turn), out: Out::new(site, site) });
+        let origin = Origin::new(site);
+        let lease = Rc::new(Self {
+            lender,
+            number: Cell::new(turn),
+            outcome: Cell::new(None),
+            out: Out::new(origin, site),
+        });
         let source = Rc::clone(&lease) as Rc<dyn Source<T, Failure>>;
-        (Deferred { state: State::Node(source), head: site }, lease)
+        (Deferred { state: State::Node(source), origin }, lease)
     }
 
     /// Fires with a value. The caller has taken it off the line.
@@ -46,7 +53,7 @@ impl<T: 'static> Lease<T> {
         if self.out.is_settled() {
             self.give_back(value);
         } else {
-            drive(self.out.settle(Ok(value)));
+            self.fire(Ok(value));
         }
     }
 
@@ -57,7 +64,13 @@ impl<T: 'static> Lease<T> {
 
     fn fail(&self, why: Interrupt) {
         if !self.out.is_settled() {
-            drive(self.out.settle(Err(Failed::interrupted(why, self.out.site()))));
+            self.fire(Err(Failed::interrupted(why, self.out.site())));
+        }
+    }
+
+    fn fire(&self, outcome: Outcome<T, Failure>) {
+        if self.settle(outcome) {
+            drive(node::pass(self));
         }
     }
 
@@ -77,8 +90,8 @@ impl<T: 'static> Lease<T> {
 }
 
 impl<T: 'static> Node for Lease<T> {
-    fn run(self: Rc<Self>) -> Option<Rc<dyn Node>> {
-        None
+    fn pass(&self) -> Option<Rc<dyn Node>> {
+        node::pass(self)
     }
 
     fn interrupt(&self, why: &Interrupt) -> Option<Rc<dyn Node>> {
@@ -87,9 +100,9 @@ impl<T: 'static> Node for Lease<T> {
         None
     }
 
-    fn wait_for(&self, _source: &dyn Any) {}
+    fn wait_for(&self, _before: Weak<dyn Node>) {}
 
-    fn release(&self) -> Option<Rc<dyn Node>> {
+    fn release(&self) -> bool {
         self.out.release()
     }
 
@@ -103,6 +116,19 @@ impl<T: 'static> Source<T, Failure> for Lease<T> {
         &self.out
     }
 
+    fn settle(&self, outcome: Outcome<T, Failure>) -> bool {
+        self.outcome.set(Some(outcome));
+        self.out.filled()
+    }
+
+    fn take_outcome(&self) -> Option<Outcome<T, Failure>> {
+        let outcome = self.outcome.take();
+        if outcome.is_some() {
+            self.out.emptied();
+        }
+        outcome
+    }
+
     fn forsake(&self) {
         self.leave();
     }
@@ -110,8 +136,10 @@ impl<T: 'static> Source<T, Failure> for Lease<T> {
 
 impl<T: 'static> Drop for Lease<T> {
     fn drop(&mut self) {
-        if let Some(Ok(value)) = self.out.take() {
-            self.give_back(value);
+        match self.outcome.take() {
+            Some(Ok(value)) => self.give_back(value),
+            Some(Err(failed)) => node::leave(&self.out, &failed),
+            None => {}
         }
     }
 }

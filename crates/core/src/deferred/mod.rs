@@ -1,14 +1,15 @@
 //! Results that are not there yet: [`Deferred`], fired by its [`Resolver`], with a typed chain of steps; combinations of several.
-//! Locks and queues are in [`sync`](crate::sync), time-outs and tasks elsewhere.
+//! Locks and queues are in [`sync`](crate::sync), looping calls and the like in [`task`](crate::task).
 //!
 //! | file | what |
 //! |---|---|
 //! | `chain.rs` | the steps |
 //! | `cancel.rs` | handles that cancel and that hold back |
 //! | `future.rs` | `.await` |
+//! | `timeout.rs` | time-outs |
 //! | `combine/` | several deferreds, one result |
 //! | `resolver.rs` | the firing end |
-//! | `node.rs`, `link.rs`, `outcome.rs` | what a chain is made of and how it is walked |
+//! | `node.rs`, `link.rs`, `outcome.rs`, `origin.rs` | what a chain is made of and how it is walked |
 //! | `lease.rs` | a first node that waits in a line, and gives back what nobody took |
 //! | `interrupt.rs`, `report.rs` | the engine's own errors, failures nobody looked at |
 //!
@@ -38,7 +39,7 @@
 //!   constant stack, whatever the length.
 //! - [`Deferred::cancel`] reaches the innermost deferred that is waited for. Once there is a result, or while a step runs, it does nothing.
 //! - Dropping a deferred leaves its chain to run. An error that nobody looked at is logged when it is dropped, to the target
-//!   `marline::deferred`, with the place where the chain was made, where it failed, and the links it went through.
+//!   `marline::deferred`, with the place where the chain was made, the connection in whose callback, where it failed, and the links it went through.
 //!   [`done`](Deferred::done) and [`ignore`](Deferred::ignore) look at it; dropping a deferred that a task has begun to await cancels it.
 //! - Any method may be called from inside any step, canceller or `Drop`; nothing is borrowed while they run.
 //!
@@ -66,6 +67,7 @@
 //! | `execute`, `maybeDeferred` | `Deferred::ready(()).and_then(..)`, `.then(..)` |
 //! | `pause`, `unpause` | [`hold`](Deferred::hold) gives a [`Hold`]; the chain goes on when the last is dropped |
 //! | `cancel`, `CancelledError`, canceller | [`cancel`](Deferred::cancel), [`CancelHandle`], [`Interrupt::Cancelled`], [`with_canceller`](Deferred::with_canceller) |
+//! | `addTimeout`, `onTimeoutCancel` | [`timeout`](Deferred::timeout), [`timeout_with`](Deferred::timeout_with) |
 //! | `AlreadyCalledError` | does not compile; a result after a cancel is always swallowed |
 //! | a Deferred that another has waited for is left with None | does not compile: waiting takes it |
 //! | a canceller that raises leaves the Deferred unfired | [`Interrupt::Panicked`] |
@@ -77,6 +79,7 @@ use std::rc::Rc;
 
 use self::link::{Link, apply};
 use self::node::Source;
+use self::origin::Origin;
 use self::outcome::{Failed, Outcome, Step};
 use self::resolver::Root;
 use crate::failure::Failure;
@@ -99,18 +102,19 @@ mod interrupt;
 mod lease;
 mod link;
 mod node;
+mod origin;
 mod outcome;
 mod report;
 mod resolver;
 #[cfg(test)]
 mod tests;
+mod timeout;
 
 /// A result that is not there yet, of one thread. See the [module](self).
 #[must_use = "a dropped Deferred goes on, but its error is only logged: say .done(..) or .ignore()"]
 pub struct Deferred<T: 'static, E: Fault = Failure> {
     state: State<T, E>,
-    /// Where the chain was begun.
-    head: &'static Location<'static>,
+    origin: Origin,
 }
 
 enum State<T: 'static, E: Fault> {
@@ -142,22 +146,24 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     #[doc(alias = "succeed")]
     pub fn ready(value: T) -> Self {
-        Self { state: State::Ready(Ok(value)), head: Location::caller() }
+        Self { state: State::Ready(Ok(value)), origin: Origin::unasked(Location::caller()) }
     }
 
     /// Makes a deferred that has failed. Allocates nothing.
     #[track_caller]
     #[doc(alias = "fail")]
     pub fn failed(error: E) -> Self {
-        let head = Location::caller();
-        Self { state: State::Ready(Err(Failed::new(error, head))), head }
+        let origin = Origin::new(Location::caller());
+        Self { state: State::Ready(Err(Failed::new(error, origin.head))), origin }
     }
 
     /// Makes a deferred that has its result. Allocates nothing.
     #[track_caller]
     pub fn from_result(result: Result<T, E>) -> Self {
-        let head = Location::caller();
-        Self { state: State::Ready(result.map_err(|error| Failed::new(error, head))), head }
+        match result {
+            Ok(value) => Self::ready(value),
+            Err(error) => Self::failed(error),
+        }
     }
 
     /// Takes the result out, if it is there and not [held back](Self::hold).
@@ -183,37 +189,47 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         site: &'static Location<'static>,
         canceller: Option<C>,
     ) -> (Self, Resolver<T, E>) {
-        let (root, resolver) = Root::open(site, canceller);
-        (Self { state: State::Node(root), head: site }, resolver)
+        let origin = Origin::new(site);
+        let (root, resolver) = Root::open(origin, canceller);
+        (Self { state: State::Node(root), origin }, resolver)
     }
 
     /// Adds a step: runs it now, or when the result is there.
+    #[inline]
     fn step<U: 'static, E2: Fault>(
         self,
         site: &'static Location<'static>,
         step: impl FnOnce(Result<T, E>) -> Step<U, E2> + 'static,
     ) -> Deferred<U, E2> {
-        let head = self.head;
+        let mut origin = self.origin;
         let state = match self.into_source() {
             Ok(source) => State::Node(Link::append(&source, site, step)),
             Err(outcome) => match apply(step, outcome, site) {
-                Ok(outcome) => State::Ready(outcome),
+                Ok(outcome) => {
+                    if outcome.is_err() {
+                        origin = origin.asked();
+                    }
+                    State::Ready(outcome)
+                }
                 Err(inner) => return inner,
             },
         };
-        Deferred { state, head }
+        Deferred { state, origin }
     }
 
+    #[inline]
     fn into_outcome(self) -> Result<Outcome<T, E>, Self> {
-        let head = self.head;
-        self.into_source().map_or_else(Ok, |source| Err(Self { state: State::Node(source), head }))
+        let origin = self.origin;
+        self.into_source()
+            .map_or_else(Ok, |source| Err(Self { state: State::Node(source), origin }))
     }
 
     /// The node the result will come out of, or else the result.
+    #[inline]
     fn into_source(mut self) -> Result<Rc<dyn Source<T, E>>, Outcome<T, E>> {
         match mem::replace(&mut self.state, State::Taken) {
             State::Ready(outcome) => Err(outcome),
-            State::Node(source) => match source.out().take() {
+            State::Node(source) => match node::take(&*source) {
                 Some(outcome) => Err(outcome),
                 None => Ok(source),
             },
@@ -232,7 +248,7 @@ impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
 impl<T: 'static, E: Fault> Drop for Deferred<T, E> {
     fn drop(&mut self) {
         match mem::replace(&mut self.state, State::Taken) {
-            State::Ready(Err(failed)) => report::unhandled(self.head, &failed),
+            State::Ready(Err(failed)) => report::unhandled(self.origin, &failed),
             State::Node(source) => {
                 if source.out().leave_task() {
                     node::interrupt(source, &Interrupt::Cancelled);
@@ -249,7 +265,7 @@ impl<T: 'static, E: Fault> fmt::Debug for Deferred<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deferred")
             .field("ready", &self.is_ready())
-            .field("made", &self.head.to_string())
+            .field("made", &self.origin.head.to_string())
             .finish()
     }
 }

@@ -1,6 +1,7 @@
 //! A result on its way through a chain: a value, or an error with the links it went through.
 
 use std::any::{Any, type_name};
+use std::mem;
 use std::panic::Location;
 
 use super::Deferred;
@@ -23,12 +24,19 @@ impl<E: Fault> Failed<E> {
     }
 
     pub(super) fn interrupted(interrupt: Interrupt, born: &'static Location<'static>) -> Self {
-        Self::new(E::from(interrupt), born)
+        let cancelled = interrupt == Interrupt::Cancelled;
+        let mut failed = Self::new(E::from(interrupt), born);
+        match to_failure(&mut failed.error) {
+            Some(failure) => failure.set_site(born),
+            None if cancelled => failed.trail.mark_cancelled(),
+            None => {}
+        }
+        failed
     }
 
     /// Has gone through a link.
     pub(super) fn hop(&mut self, site: &'static Location<'static>) {
-        match (&mut self.error as &mut dyn Any).downcast_mut::<Failure>() {
+        match to_failure(&mut self.error) {
             Some(failure) => failure.trail_mut().push(site),
             None => self.trail.push(site),
         }
@@ -62,6 +70,11 @@ impl<E: Fault> Failed<E> {
     }
 }
 
+/// The error as a [`Failure`], if it is one.
+fn to_failure<E: Fault>(error: &mut E) -> Option<&mut Failure> {
+    (error as &mut dyn Any).downcast_mut()
+}
+
 /// What an error went through, while a link has the error.
 pub(super) struct Past {
     born: &'static Location<'static>,
@@ -75,6 +88,44 @@ impl Past {
         failed.hop(site);
         failed
     }
+
+    /// The error comes through the link made at `site`, a time-out that has passed: if it is the cancel's, it is one no more.
+    #[cold]
+    pub(super) fn too_late<E: Fault>(
+        self,
+        error: E,
+        site: &'static Location<'static>,
+    ) -> Failed<E> {
+        if !self.is_cancel(&error) {
+            return self.rejoin(error, site);
+        }
+        let mut failed = Failed::interrupted(Interrupt::TimedOut, site);
+        failed.born = self.born;
+        match to_failure(&mut failed.error) {
+            Some(failure) => {
+                let mut error = error;
+                if let Some(before) = to_failure(&mut error) {
+                    mem::swap(failure.trail_mut(), before.trail_mut());
+                }
+            }
+            None => failed.trail = self.trail,
+        }
+        failed.hop(site);
+        failed
+    }
+
+    /// Whether this is the error of a cancel: for a [`Failure`] and an [`Interrupt`] it can be seen, for others it was noted.
+    fn is_cancel<E: Fault>(&self, error: &E) -> bool {
+        let error: &dyn Any = error;
+        let interrupt = match error.downcast_ref::<Failure>() {
+            Some(failure) => failure.check::<Interrupt>(),
+            None => match error.downcast_ref::<Interrupt>() {
+                None => return self.trail.is_cancelled(),
+                interrupt => interrupt,
+            },
+        };
+        interrupt == Some(&Interrupt::Cancelled)
+    }
 }
 
 /// What a link makes of a result.
@@ -84,6 +135,8 @@ pub(super) enum Step<T: 'static, E: Fault> {
     Failed(E),
     /// The error it was given.
     Passed(E),
+    /// The error it was given, after a time-out.
+    TimedOut(E),
     /// Whatever this comes to.
     Wait(Deferred<T, E>),
 }

@@ -6,9 +6,10 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use super::interrupt::Fault;
+use super::origin::Origin;
 use super::outcome::Failed;
 use crate::failure::HOPS;
-use crate::log::engine as log;
+use crate::log::{Context, engine as log};
 use crate::panic::guard;
 
 /// A failure that was dropped with its deferred before anything looked at it.
@@ -19,6 +20,9 @@ pub struct Unhandled {
     pub error: String,
     /// Where the chain was begun.
     pub created: &'static Location<'static>,
+    /// The callback in which the chain was begun, and so the connection it belongs to; `None` if it was begun outside callbacks. Protocol and
+    /// peer are looked up now: of a connection that has ended before the present callback only the number is left.
+    pub made_in: Option<Context>,
     /// Where the deferred, or the link, was made that failed.
     pub failed: &'static Location<'static>,
     /// Where the links were made that the failure went through, the first [`HOPS`] of them.
@@ -30,6 +34,9 @@ pub struct Unhandled {
 impl fmt::Display for Unhandled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (deferred made at {}", self.error, self.created)?;
+        if let Some(made_in) = &self.made_in {
+            write!(f, " in {made_in}")?;
+        }
         if self.failed != self.created {
             write!(f, ", failed at {}", self.failed)?;
         }
@@ -80,14 +87,15 @@ pub fn capture_unhandled<R>(f: impl FnOnce() -> R) -> (R, Vec<Unhandled>) {
 
 /// Logs a failure nobody looked at. Never panics, whatever the error's `Display` or the log does: it runs in drops.
 #[cold]
-pub(super) fn unhandled<E: Fault>(created: &'static Location<'static>, failed: &Failed<E>) {
+pub(super) fn unhandled<E: Fault>(origin: Origin, failed: &Failed<E>) {
     let _ = guard(|| {
         let error = guard(|| failed.error().to_string())
             .unwrap_or_else(|text| format!("(an error that cannot be shown: {text})"));
         let trail = failed.trail();
         let report = Unhandled {
             error,
-            created,
+            created: origin.head,
+            made_in: origin.whose.asked().context(),
             failed: failed.born(),
             hops: trail.sites().collect(),
             hop_count: trail.total(),

@@ -4,7 +4,7 @@
 use std::fmt::{Debug, Display, Write};
 use std::panic::Location;
 
-use tracing::{Level, debug, error, info, warn};
+use tracing::{Level, debug, error, field, info, warn};
 
 use super::Event;
 use super::event::show;
@@ -37,8 +37,12 @@ pub fn failure(failure: &Failure, text: &str) {
 
 /// A failure was dropped with its deferred before anything looked at it. (The report's text has its places.)
 pub(crate) fn unhandled_failure(report: &Unhandled, kind: &str) {
+    let made_in = report.made_in.as_ref();
+    let conn = made_in.and_then(|context| context.connection).map(field::debug);
+    let protocol = made_in.and_then(|context| context.protocol);
+    let peer = made_in.and_then(|context| context.peer.as_ref()).map(field::display);
     error!(
-        name: "unhandled_failure", target: "marline::deferred", kind,
+        name: "unhandled_failure", target: "marline::deferred", kind, conn, protocol, peer,
         "unhandled failure: {report}"
     );
 }
@@ -207,6 +211,7 @@ fn own(level: Level, name: &'static str, text: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Context;
     use crate::testing::CapturedLog;
 
     /// One of each.
@@ -220,6 +225,13 @@ mod tests {
         let unhandled = Unhandled {
             error: String::new(),
             created: site,
+            made_in: Some(Context {
+                protocol: Some("P"),
+                callback: "data_received",
+                connection: Some(Handle { index: 1, version: 0 }),
+                peer: Some(addr.clone()),
+                site: None,
+            }),
             failed: site,
             hops: Vec::new(),
             hop_count: 0,

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `engine.rs` | every event of the engine's own |
 //! | `event.rs`, `text.rs` | an event as observers get it, and as text |
-//! | `context.rs` | whose line it is |
+//! | `context.rs`, `whose.rs` | whose line it is |
 //! | `publisher/`, `levels.rs` | what `tracing` is given reaches observers |
 //! | `observer.rs` | observers: text, the last events |
 //!
@@ -36,6 +36,7 @@ mod levels;
 mod observer;
 mod publisher;
 mod text;
+mod whose;
 
 pub use context::{Context, context};
 pub use engine::failure;
@@ -45,3 +46,4 @@ pub use publisher::{AlreadyBegun, AlreadyInstalled, Installed, ObserverId, Publi
 pub use text::one_line;
 pub use tracing::Level;
 pub use tracing::level_filters::LevelFilter;
+pub(crate) use whose::Whose;

@@ -104,6 +104,11 @@ impl Callback {
         "descriptor_received",
     ];
 
+    /// The name of the callback with this number.
+    pub(crate) fn name(number: u8) -> &'static str {
+        Self::NAMES.get(usize::from(number)).copied().unwrap_or("nothing")
+    }
+
     /// Callbacks that belong to no handle.
     const NO_INDEX: u32 = u32::MAX;
 }
@@ -225,6 +230,19 @@ impl Beat {
         }
     }
 
+    /// The connection that the callback has ended, or whose end it tells.
+    pub(super) fn departing(&self, seen: Seen) -> Option<Handle> {
+        let book = self.book();
+        book.departed.as_ref().filter(|departed| departed.is(seen)).map(|departed| departed.handle)
+    }
+
+    /// The protocol and the peer of a connection, if none has ended since inside a callback of its own.
+    pub(super) fn departed(&self, handle: Handle) -> Option<(&'static str, Addr)> {
+        let book = self.book();
+        let departed = book.departed.as_ref().filter(|departed| departed.handle == handle)?;
+        Some((departed.protocol, departed.peer.clone()))
+    }
+
     /// Begins or ends watching; `rows` are the connections there are.
     pub(super) fn watch(&self, on: bool, rows: impl IntoIterator<Item = (Handle, &'static str)>) {
         self.watched.store(on, Ordering::Relaxed);
@@ -306,14 +324,19 @@ impl Seen {
     }
 
     fn callback(self) -> &'static str {
-        Callback::NAMES.get((self.now >> 32) as usize).copied().unwrap_or("nothing")
+        Callback::name(self.number())
+    }
+
+    /// The callback's number.
+    pub(super) fn number(self) -> u8 {
+        (self.now >> 32) as u8
     }
 
     fn is(self, callback: Callback) -> bool {
         self.now >> 32 == callback as u64
     }
 
-    fn index(self) -> Option<u32> {
+    pub(super) fn index(self) -> Option<u32> {
         let index = self.now as u32;
         (index != Callback::NO_INDEX).then_some(index)
     }

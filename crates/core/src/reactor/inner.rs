@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::after::After;
 use super::beat::Beat;
-use super::current::Entered;
+use super::current::{self, Entered};
 use super::incident::Incidents;
 use super::lifecycle::Lifecycle;
 use super::remote::Shared;
@@ -37,6 +37,8 @@ const BUFFER_KEPT: usize = 65_536;
 const BATCHES_KEPT: usize = 8;
 
 pub(crate) struct Inner {
+    /// Its number among those of its thread.
+    pub(super) id: u32,
     driver: RefCell<Box<dyn Driver>>,
     table: RefCell<Vec<Entry>>,
     /// What the present callback has written to one connection, if that is a range of the bytes lent to it and nothing else.
@@ -112,6 +114,7 @@ impl Inner {
 
     pub(super) fn new(driver: Box<dyn Driver>) -> Self {
         Self {
+            id: current::next_id(),
             driver: RefCell::new(driver),
             table: RefCell::default(),
             quick: Cell::default(),
@@ -237,6 +240,11 @@ impl Inner {
     /// The owner of a handle that the driver has just reported, which cannot be stale.
     pub(super) fn reported(&self, handle: Handle) -> Entry {
         self.table.borrow().get(handle.index as usize).cloned().unwrap_or(Entry::Vacant)
+    }
+
+    /// What is at this place of the table, if nobody has it in hand.
+    pub(super) fn entry(&self, index: u32) -> Option<Entry> {
+        self.table.try_borrow().ok()?.get(index as usize).cloned()
     }
 
     /// Takes the owner of a handle out of the table.

@@ -11,7 +11,7 @@
 //! | `task.rs` | futures |
 //! | `beat.rs`, `stall.rs` | what runs now, and callbacks that run for too long |
 //! | `incident.rs` | incidents and figures |
-//! | `current.rs` | which reactor is the thread's, for the log |
+//! | `current.rs`, `whose.rs` | which reactor is the thread's, and whose callback runs, for the log |
 //! | `source.rs` | what the table of handles holds |
 
 pub(crate) mod after;
@@ -28,6 +28,7 @@ pub(crate) mod stall;
 mod task;
 mod turn;
 mod wakeup;
+mod whose;
 mod work;
 
 use std::fmt;
@@ -87,7 +88,9 @@ impl Reactor {
 
     /// A reactor that waits by this driver, chosen at run time.
     pub fn from_boxed(driver: Box<dyn Driver>) -> Self {
-        Self::from_inner(&Rc::new(Inner::new(driver)))
+        let inner = Rc::new(Inner::new(driver));
+        current::know(&inner);
+        Self::from_inner(&inner)
     }
 
     /// Runs `f` in the next turn, in the order of calls; never from inside this method.

@@ -143,6 +143,16 @@ fn a_canceller_that_panics_becomes_the_error() {
 }
 
 #[test]
+fn a_canceller_that_lets_go_of_the_resolver_cancels() {
+    let place = Rc::new(Cell::new(None::<NumberResolver>));
+    let to_canceller = Rc::clone(&place);
+    let (deferred, resolver) = Number::with_canceller(move || drop(to_canceller.take()));
+    place.set(Some(resolver));
+    deferred.cancel();
+    assert_eq!(taken(deferred), Err(CANCELLED));
+}
+
+#[test]
 fn firing_lets_go_of_the_canceller() {
     let kept = Rc::new(());
     let captured = Rc::clone(&kept);

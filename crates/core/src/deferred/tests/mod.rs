@@ -1,4 +1,4 @@
-//! What a deferred promises, one by one: steps, waiting, awaiting. The rest by subject: `cancel.rs`, `report.rs`, `depth.rs` (long chains,
+//! What a deferred promises, one by one: steps, waiting, awaiting. The rest by subject: `cancel.rs`, `report.rs`, `whose.rs`, `depth.rs` (long chains,
 //! steps that act on their own chain), `model.rs` (random chains against plain results).
 
 use std::cell::RefCell;
@@ -17,6 +17,9 @@ mod cancel;
 mod depth;
 mod model;
 mod report;
+mod same;
+mod timeout;
+mod whose;
 
 /// An error type as a user would write it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,6 +30,8 @@ mod budgets;
 mod stalls;
 // Connections: addresses, writing, closing, half-close, producers, ports, connectors.
 mod streams;
+// Futures on the reactor.
+mod tasks;
 // Other threads and workers.
 mod threads;
 // UNIX streams, descriptors passed over them, sockets that somebody else has opened.

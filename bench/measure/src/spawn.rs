@@ -48,7 +48,12 @@ pub fn arguments(mut words: impl Iterator<Item = String>) -> Result<(Case, usize
 }
 
 /// Spawns and waits, batch after batch. Answers the sum of what the tasks that were awaited came to.
-pub async fn run<H, T>(case: Case, batches: usize, spawn: impl Fn(Work) -> H, value: impl Fn(T) -> u64) -> u64
+pub async fn run<H, T>(
+    case: Case,
+    batches: usize,
+    spawn: impl Fn(Work) -> H,
+    value: impl Fn(T) -> u64,
+) -> u64
 where
     H: Future<Output = T>,
 {

@@ -29,12 +29,8 @@ fn run((case, batches): (spawn::Case, usize)) -> Result<(), Failure> {
     let reactor = Reactor::from_boxed(marline_drivers::open(None)?.driver);
     let sum = Rc::new(Cell::new(0));
     let (spawner, stopper, told) = (reactor.clone(), reactor.clone(), Rc::clone(&sum));
-    let tasks = spawn::run(
-        case,
-        batches,
-        move |work| spawner.spawn(work),
-        Result::unwrap_or_default,
-    );
+    let tasks =
+        spawn::run(case, batches, move |work| spawner.spawn(work), Result::unwrap_or_default);
     let all = async move {
         told.set(tasks.await);
         // It runs: this is one of its tasks.

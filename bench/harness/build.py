@@ -15,7 +15,7 @@ JOBS = os.environ.get("JOBS", "2")
 
 def build():
     """Builds the peers, and marline's servers if they are part of this tree. Whoever fails to build is left out, with a line."""
-    packages = ["load", "raw-epoll", "mio-echo", "calloop-echo", "tokio-echo", "timers", "plain-udp", "tokio-udp"]
+    packages = ["load", "raw-epoll", "mio-echo", "calloop-echo", "tokio-echo", "timers", "plain-udp", "tokio-udp", "tokio-spawn"]
     if not cargo(HERE, "--release", *(f"-p{p}" for p in packages)):
         sys.exit("bench: the peers do not build")
     if not cargo(HERE, "--profile", "unwind", "-pmarline-bench"):

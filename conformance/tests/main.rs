@@ -30,7 +30,7 @@ mod budgets;
 mod stalls;
 // Connections: addresses, writing, closing, half-close, producers, ports, connectors.
 mod streams;
-// Looping calls, cooperation, coroutines, programs of one task.
+// Futures on the reactor, looping calls, cooperation, coroutines, programs of one task.
 mod tasks;
 // Other threads and workers.
 mod threads;

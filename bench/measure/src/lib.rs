@@ -1,5 +1,5 @@
 //! What the measuring programs of this folder share: processor time, resident memory, random numbers, and the workload of the timer suite with
-//! its report. No benchmark of its own.
+//! its report, and that of the spawn suite. No benchmark of its own.
 
 #![forbid(unsafe_code)]
 
@@ -7,6 +7,7 @@ use std::fs;
 
 use rustix::time::{ClockId, clock_gettime};
 
+pub mod spawn;
 pub mod timers;
 
 /// Processor time of this process so far, all threads, in nanoseconds.

@@ -99,6 +99,20 @@ on_every_driver!(a_cancelled_job_still_runs_to_its_end, |ground| {
     assert!(!answer.is_there(), "answered twice");
 });
 
+on_every_driver!(the_answer_of_a_cancelled_job_is_dropped_and_keeps_nothing, |ground| {
+    let reactor = patient(ground);
+    reactor.start().unwrap();
+    reactor.set_workers(1);
+    let kept = Arc::new(());
+    let answer = Arc::clone(&kept);
+    let job = reactor.defer_to_thread(move || answer);
+    job.cancel();
+    job.ignore();
+    let next = Outcome::of(reactor.defer_to_thread(|| ()));
+    turn_for_threads(&reactor, || next.is_there());
+    turn_for_threads(&reactor, || Arc::strong_count(&kept) == 1);
+});
+
 on_every_driver!(one_worker_runs_jobs_in_the_order_they_were_given, |ground| {
     let reactor = patient(ground);
     reactor.set_workers(1);

@@ -1,6 +1,8 @@
-//! Other threads: calls from them into the reactor. Jobs that a reactor gives to threads are in `jobs.rs`.
+//! Other threads: calls from them into the reactor. Jobs that a reactor gives to threads are in `jobs.rs`, what they take along in
+//! `lines.rs`.
 
 mod jobs;
+mod lines;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,7 +19,7 @@ use crate::streams::kit::{Ends, Probe};
 
 /// Turns until something is so that other threads bring about, which takes real time also where the reactor's is virtual.
 #[track_caller]
-fn turn_for_threads(reactor: &Reactor, mut condition: impl FnMut() -> bool) {
+pub(crate) fn turn_for_threads(reactor: &Reactor, mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !condition() {
         reactor.turn(Some(Duration::from_millis(1))).unwrap();
@@ -198,6 +200,25 @@ on_every_driver!(a_blocking_call_answers_at_once_or_later, |ground| {
     });
     reactor.run().unwrap();
     assert_eq!(thread.join().unwrap(), ("at once".to_string(), 7));
+});
+
+on_every_driver!(a_blocking_call_waits_for_a_deferred_and_gets_its_error, |ground| {
+    let reactor = patient(ground);
+    let remote = reactor.remote();
+    let thread = thread::spawn(move || {
+        let ask = |text: &'static str| {
+            remote.blocking_call(move |reactor, reply| {
+                let parsed = reactor.spawn(async move { text.parse::<u16>() });
+                parsed.done(move |result| reply.send(result.unwrap()));
+            })
+        };
+        let answers = (ask("7").unwrap(), ask("seven").unwrap().map_err(|error| error.to_string()));
+        remote.stop();
+        answers
+    });
+    reactor.run().unwrap();
+    let (value, error) = thread.join().unwrap();
+    assert_eq!((value, error), (Ok(7), Err("invalid digit found in string".to_owned())));
 });
 
 on_every_driver!(a_blocking_call_whose_reply_is_dropped_fails, |ground| {

@@ -79,6 +79,7 @@ mod reactor;
 mod rng;
 pub mod sim;
 pub mod sync;
+mod table;
 pub mod task;
 pub mod testing;
 mod time;
@@ -99,9 +100,9 @@ pub use error::{CloseReason, ConnectCause, ConnectError, ListenError, NotRunning
 pub use port::Port;
 pub use protocol::{Factory, Link, Protocol};
 pub use reactor::{
-    BlockingError, DelayedCall, Event, Figures, Incident, NotPending, Open, Phase, Reactor, Remote,
-    Reply, SignalHandle, Stall, StallOptions, Subscription, ThreadState, TriggerId, TriggerResult,
-    Turn, UnknownTrigger, signal,
+    BlockingError, DelayedCall, Event, Figures, Incident, JoinNext, JoinSet, NotPending, Open,
+    Phase, Reactor, Remote, Reply, SignalHandle, Stall, StallOptions, Subscription, ThreadState,
+    TriggerId, TriggerResult, Turn, UnknownTrigger, signal,
 };
 pub use rng::Rng;
 pub use time::Time;

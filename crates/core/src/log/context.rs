@@ -4,14 +4,15 @@ use std::fmt;
 use std::panic::Location;
 use std::time::SystemTime;
 
-use super::text;
+use super::{job, text};
 use crate::Addr;
 use crate::driver::Handle;
 use crate::reactor::current;
 
 /// The callback that runs on this thread now.
 ///
-/// Shows as `Echo#12.0 192.0.2.1:5000`, or as the callback and its place in the source if it belongs to no protocol: `timer src/main.rs:7:13`.
+/// Shows as `Echo#12.0 192.0.2.1:5000`, or as the callback and its place in the source if it belongs to no protocol: `timer src/main.rs:7:13`. A job on
+/// a worker thread has both: the connection on whose behalf it was deferred, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Context {
@@ -23,12 +24,12 @@ pub struct Context {
     pub connection: Option<Handle>,
     /// The other end of the connection.
     pub peer: Option<Addr>,
-    /// For a timer, where it was set.
+    /// Where the timer was set, the task spawned, the job deferred.
     pub site: Option<&'static Location<'static>>,
 }
 
-/// The callback that runs on this thread now: of the reactor whose turn it is, the innermost if one runs inside another. `None` outside callbacks, and
-/// on worker threads.
+/// The callback that runs on this thread now: of the reactor whose turn it is, the innermost if one runs inside another. In a job on a worker thread, the
+/// job. `None` outside callbacks and jobs.
 ///
 /// Nothing is kept for this from callback to callback; it is looked up when something is logged.
 ///
@@ -48,7 +49,8 @@ pub struct Context {
 #[doc(alias = "logPrefix")]
 #[doc(alias = "ILoggingContext")]
 pub fn context() -> Option<Context> {
-    let running = current::reactor()?.context()?;
+    let Some(reactor) = current::reactor() else { return job::running() };
+    let running = reactor.context()?;
     Some(Context {
         protocol: running.protocol,
         callback: running.callback,

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `engine.rs` | every event of the engine's own |
 //! | `event.rs`, `text.rs` | an event as observers get it, and as text |
-//! | `context.rs`, `whose.rs` | whose line it is |
+//! | `context.rs`, `job.rs`, `whose.rs` | whose line it is: on the reactor, on worker threads, afterwards |
 //! | `publisher/`, `levels.rs` | what `tracing` is given reaches observers |
 //! | `observer.rs` | observers: text, the last events |
 //!
@@ -32,6 +32,7 @@
 mod context;
 pub(crate) mod engine;
 mod event;
+pub(crate) mod job;
 mod levels;
 mod observer;
 mod publisher;

@@ -103,11 +103,13 @@ impl Inner {
     fn settle_all(&self, lent: &[u8]) {
         // Whatever comes after this is no longer inside the callback that the bytes were lent to.
         self.flush_lent(lent);
+        let settling = self.tasks.settling(true);
         loop {
             self.todo.set(self.todo.get() & Self::TASKS);
             self.flush_cork(&[]);
             let Some(after) = self.after.borrow_mut().pop_front() else {
-                if self.todo.get() & !Self::TASKS == 0 && !self.run_woken() {
+                if self.todo.get() & !Self::TASKS == 0 && !self.run_ready() {
+                    self.tasks.settling(settling);
                     return;
                 }
                 continue;

@@ -38,7 +38,7 @@ struct Book {
     departed: Option<Departed>,
     /// The connection of the last stall, and its peer once it has ended: the story is told later.
     stalled: Option<(Handle, Option<Addr>)>,
-    /// Where the timer that runs, or ran last, was made.
+    /// Where the timer, task or job that runs, or ran last, was made.
     site: Option<&'static Location<'static>>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Context {
     pub(crate) callback: &'static str,
     pub(crate) handle: Option<Handle>,
     pub(crate) peer: Option<Addr>,
-    /// For a timer: where it was made.
+    /// For a timer, a task or a job: where it was made.
     pub(crate) site: Option<&'static Location<'static>>,
 }
 
@@ -209,10 +209,10 @@ impl Beat {
         }
     }
 
-    /// The same for a timer that is about to run.
-    pub(super) fn note_site(&self, site: &'static Location<'static>) {
+    /// The same for a timer, a task or the answer to a job that is about to run.
+    pub(super) fn note_site(&self, site: Option<&'static Location<'static>>) {
         if self.is_watched() {
-            self.book().site = Some(site);
+            self.book().site = site;
         }
     }
 
@@ -266,7 +266,7 @@ impl Beat {
         let callback = seen.callback();
         let book = self.book();
         let departed = book.departed.as_ref().filter(|departed| departed.is(seen));
-        let site = book.site.filter(|_| seen.is(Callback::Timer));
+        let site = book.site.filter(|_| seen.has_site());
         if let Some(Departed { handle, protocol, peer, .. }) = departed.cloned() {
             let (protocol, handle, peer) = (Some(protocol), Some(handle), Some(peer));
             return Context { protocol, callback, handle, peer, site };
@@ -332,8 +332,10 @@ impl Seen {
         (self.now >> 32) as u8
     }
 
-    fn is(self, callback: Callback) -> bool {
-        self.now >> 32 == callback as u64
+    /// Whether it was made somewhere by itself.
+    fn has_site(self) -> bool {
+        let callback = self.now >> 32;
+        [Callback::Timer, Callback::Task, Callback::Job].iter().any(|made| *made as u64 == callback)
     }
 
     pub(super) fn index(self) -> Option<u32> {
@@ -374,7 +376,7 @@ impl Inner {
             return None;
         }
         let callback = seen.callback();
-        let site = self.timer_site.get().filter(|_| seen.is(Callback::Timer));
+        let site = self.site.get().filter(|_| seen.has_site());
         let departed = self.beat.book().departed.clone().filter(|departed| departed.is(seen));
         if let Some(Departed { handle, protocol, peer, .. }) = departed {
             let (protocol, handle, peer) = (Some(protocol), Some(handle), Some(peer));

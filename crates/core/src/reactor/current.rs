@@ -1,8 +1,9 @@
-//! Which reactor runs on this thread, and which there are, for the log alone: everything else is passed a handle.
+//! Which reactor runs on this thread: for the log, for wakers, and for code that nobody has passed a handle; and which there are, for the log.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
+use super::Reactor;
 use super::inner::Inner;
 use crate::log::Whose;
 
@@ -44,6 +45,31 @@ pub(super) fn know(inner: &Rc<Inner>) {
         known.retain(|inner| inner.strong_count() > 0);
         known.push(Rc::downgrade(inner));
     });
+}
+
+impl Reactor {
+    /// The reactor whose callback or task runs on this thread; the innermost one, if a reactor is run inside a callback of another. `None` outside
+    /// callbacks, and in a job on a worker thread (also in a simulation, where that is this thread).
+    ///
+    /// Passing a handle is plainer. This is for code that cannot be passed one, such as the inside of a future.
+    ///
+    /// ```
+    /// use marline_core::Reactor;
+    /// use marline_core::testing::TestReactor;
+    ///
+    /// let reactor = TestReactor::new();
+    /// let name = reactor.spawn(async { Reactor::current().map(|reactor| reactor.driver_name()) });
+    /// assert_eq!(reactor.result_of(name).unwrap(), Some("sim"));
+    /// assert!(Reactor::current().is_none());
+    /// ```
+    pub fn current() -> Option<Self> {
+        reactor().map(|inner| Self::from_inner(&inner))
+    }
+}
+
+/// As long as what it answers lives, no reactor is the thread's.
+pub(crate) fn leave() -> impl Drop {
+    Entered(replace(Weak::new()))
 }
 
 /// As long as it lives, a reactor is the thread's; afterwards the one before is again.

@@ -18,7 +18,7 @@ use super::signals::Signals;
 use super::source::{Entry, Open, Source};
 use super::task::Tasks;
 use super::wakeup::Wakeup;
-use super::work::JobQueue;
+use super::work::{JobQueue, Waiter};
 use super::{Call, Reactor};
 use crate::budget::Budget;
 use crate::datagram::batch::Batch;
@@ -52,8 +52,8 @@ pub(crate) struct Inner {
     dirty: RefCell<Vec<Handle>>,
     /// What runs now.
     pub(crate) beat: Arc<Beat>,
-    /// Where the timer that runs, or ran last, was made.
-    pub(super) timer_site: Cell<Option<&'static Location<'static>>>,
+    /// Where the timer, task or job that runs, or ran last, was made.
+    pub(super) site: Cell<Option<&'static Location<'static>>>,
     pub(super) incidents: Incidents,
     pub(crate) budget: Budget,
     /// What is to be done in the next turn: the bits below.
@@ -69,11 +69,11 @@ pub(crate) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) lifecycle: Lifecycle,
     pub(super) signals: Signals,
-    pub(super) jobs: RefCell<BTreeMap<u64, Job>>,
+    pub(super) jobs: RefCell<BTreeMap<u64, Waiter>>,
     /// Attempts to connect that wait for a name, and so have no place in the table, by the number of the look-up.
     pub(crate) resolving: RefCell<BTreeMap<u64, Rc<dyn Source>>>,
     pub(super) job_queue: JobQueue,
-    pub(super) tasks: RefCell<Tasks>,
+    pub(super) tasks: Tasks,
     /// Bytes received lie here; taken out for a turn.
     pub(super) scratch: Cell<Box<[u8]>>,
     pub(super) in_turn: Cell<bool>,
@@ -89,9 +89,6 @@ pub(crate) struct Timer {
     pub(crate) site: &'static Location<'static>,
 }
 
-/// Who waits for the answer to a job.
-pub(crate) type Job = Box<dyn FnOnce(crate::driver::Answer)>;
-
 /// Bytes received at a time.
 const SCRATCH: usize = 65_536;
 
@@ -102,6 +99,8 @@ impl Inner {
     pub(super) const CALLS: u8 = 2;
     /// Waiting: the reactor is to stop, or has.
     pub(super) const ENDING: u8 = 4;
+    /// Waiting: tasks were put off.
+    pub(super) const LATER: u8 = 8;
 
     /// To do: the quick cork holds something.
     pub(crate) const QUICK: u8 = 1;
@@ -109,7 +108,7 @@ impl Inner {
     pub(crate) const CORKED: u8 = 2;
     /// To do: the after queue holds something.
     pub(crate) const AFTER: u8 = 4;
-    /// To do: there are tasks, and each callback may have woken one. Set as long as there are any.
+    /// To do: tasks are ready.
     pub(super) const TASKS: u8 = 8;
 
     pub(super) fn new(driver: Box<dyn Driver>) -> Self {
@@ -124,7 +123,7 @@ impl Inner {
             after: RefCell::default(),
             dirty: RefCell::default(),
             beat: Arc::new(Beat::new()),
-            timer_site: Cell::new(None),
+            site: Cell::new(None),
             incidents: Incidents::default(),
             budget: Budget::default(),
             waiting: Cell::new(0),
@@ -141,7 +140,7 @@ impl Inner {
             jobs: RefCell::default(),
             resolving: RefCell::default(),
             job_queue: JobQueue::default(),
-            tasks: RefCell::default(),
+            tasks: Tasks::default(),
             scratch: Cell::new(vec![0; SCRATCH].into_boxed_slice()),
             in_turn: Cell::new(false),
             inside: Cell::new(0),
@@ -389,8 +388,9 @@ impl Inner {
                 && calls.is_empty()
                 && jobs.is_empty()
                 && queued.is_empty()
-                && self.tasks.borrow().is_empty();
-            drop((timers, calls, jobs, queued, self.take_tasks()));
+                && self.tasks.is_empty();
+            drop((timers, calls, jobs, queued));
+            self.drop_tasks();
             self.settle();
             self.close_sources(&CloseReason::Stopped);
             if nothing {
@@ -438,7 +438,7 @@ impl Inner {
     /// Whether there is something to do that no driver will report.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {
-        (self.todo.get() & !Self::TASKS) | self.waiting.get() != 0 || self.shared.is_pending()
+        self.todo.get() | self.waiting.get() != 0 || self.shared.is_pending()
     }
 
     #[inline]

@@ -8,10 +8,10 @@
 //! | `lifecycle.rs` | start, stop, crash, triggers |
 //! | `delayed_call.rs` | timers |
 //! | `signals.rs`, `remote.rs`, `work.rs` | signals, other threads, worker threads |
-//! | `task.rs` | futures |
+//! | `task/`, `join_set.rs` | futures |
 //! | `beat.rs`, `stall.rs` | what runs now, and callbacks that run for too long |
 //! | `incident.rs` | incidents and figures |
-//! | `current.rs`, `whose.rs` | which reactor is the thread's, and whose callback runs, for the log |
+//! | `current.rs`, `whose.rs` | which reactor is the thread's, and whose callback runs |
 //! | `source.rs` | what the table of handles holds |
 
 pub(crate) mod after;
@@ -20,6 +20,7 @@ pub(crate) mod current;
 mod delayed_call;
 mod incident;
 pub(crate) mod inner;
+mod join_set;
 mod lifecycle;
 mod remote;
 mod signals;
@@ -43,6 +44,7 @@ use inner::Inner;
 
 pub use delayed_call::{DelayedCall, NotPending};
 pub use incident::{Figures, Incident, Subscription};
+pub use join_set::{JoinNext, JoinSet};
 pub use lifecycle::{Event, Phase, TriggerId, TriggerResult, UnknownTrigger};
 pub use remote::{BlockingError, Remote, Reply};
 pub use signals::{SignalHandle, signal};

@@ -133,6 +133,7 @@ impl Reactor {
     fn begin_turn(&self) -> Option<Turn> {
         let inner = &self.0;
         if inner.is_busy() {
+            self.take_in();
             inner.settle();
             self.run_calls();
         }
@@ -199,14 +200,22 @@ impl Reactor {
         }
     }
 
+    /// What other threads have brought, and the tasks that were put off.
+    fn take_in(&self) {
+        let inner = &self.0;
+        inner.take_later();
+        if inner.shared.is_pending() {
+            // Says that there is nothing more before it looks.
+            let remote = inner.shared.take();
+            let calls = remote.into_iter().map(|call| -> super::Call { call });
+            inner.calls.borrow_mut().extend(calls);
+            inner.take_woken();
+        }
+    }
+
     /// Calls of this thread and of others, those present when the turn began.
     fn run_calls(&self) {
         let inner = &self.0;
-        if inner.shared.is_pending() {
-            let remote = inner.shared.take();
-            let mut calls = inner.calls.borrow_mut();
-            calls.extend(remote.into_iter().map(|call| -> super::Call { call }));
-        }
         let present = inner.calls.borrow().len();
         inner.unset_waiting(Inner::CALLS);
         for _ in 0..present {
@@ -232,8 +241,8 @@ impl Reactor {
             let Some((_, timer)) = inner.timers.borrow_mut().pop_due(now.as_nanos(), mark) else {
                 break;
             };
-            inner.timer_site.set(Some(timer.site));
-            inner.beat.note_site(timer.site);
+            inner.site.set(Some(timer.site));
+            inner.beat.note_site(Some(timer.site));
             let call = || crate::panic::guard(|| (timer.call)(self));
             if let Err(message) = inner.beat.around(Callback::Timer, call) {
                 crate::log::engine::timer_panicked(timer.site, &message);

@@ -1,17 +1,28 @@
 //! Worker threads as a door: jobs go out through the driver, and their answers come back as completions.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::panic::Location;
 use std::rc::Rc;
 
 use super::Reactor;
+use super::after::After;
 use super::beat::Callback;
 use super::inner::Inner;
-use crate::deferred::Deferred;
+use crate::deferred::{Deferred, Interrupt};
 use crate::driver::{Answer, JobId, OsError};
 use crate::failure::Failure;
+use crate::log::job::Errand;
 use crate::panic::guard_quietly;
+
+/// Who waits for the answer to a job, or to a look-up.
+pub(crate) struct Waiter {
+    tell: Box<dyn FnOnce(Result<Answer, OsError>)>,
+    /// Where a job was deferred.
+    site: Option<&'static Location<'static>>,
+}
 
 /// Jobs that wait for the reactor to run, and the number of the next.
 #[derive(Default)]
@@ -33,27 +44,36 @@ impl JobQueue {
 }
 
 impl Reactor {
-    /// Runs `f` on a worker thread. Begun before the reactor runs, it waits until then. Jobs go in order; a job cannot be interrupted: cancelling
-    /// the Deferred drops its answer. In a simulation the job runs at once, in this thread, and its answer takes a drawn time.
+    /// Runs `f` on a worker thread. Its answer comes back to the reactor's thread; a panic in it is the error
+    /// [`Interrupt::Panicked`](crate::deferred::Interrupt::Panicked). Begun before the reactor runs, it waits until then. Jobs begin in the order
+    /// given, and cannot be interrupted: cancelling the Deferred drops the answer, and the job runs to its end. In a simulation the job runs at once,
+    /// in this thread, and its answer takes a drawn time.
+    ///
+    /// When the reactor stops, jobs that have begun are waited for, and answer after *during shutdown*, even where that keeps the program from ending;
+    /// jobs that have not are dropped, and their Deferreds fail with [`Interrupt::Abandoned`](crate::deferred::Interrupt::Abandoned).
+    ///
+    /// What the job logs goes where the caller's events go, inside the caller's span, and says on whose behalf: [`log::context`](crate::log::context).
+    #[track_caller]
     #[doc(alias = "deferToThread")]
     pub fn defer_to_thread<R: Send + 'static>(
         &self,
         f: impl FnOnce() -> R + Send + 'static,
     ) -> Deferred<R> {
+        let site = Location::caller();
         let (deferred, resolver) = Deferred::new();
         let id = self.0.job_queue.id();
-        let answer: super::inner::Job = Box::new(move |answer| match answer {
-            Answer::Worked(value) => match value.downcast::<R>() {
+        let tell = Box::new(move |answer| match answer {
+            Ok(Answer::Worked(value)) => match Box::<dyn Any + Send>::downcast::<R>(value) {
                 Ok(value) => resolver.resolve(*value),
                 Err(_) => resolver.fail(Failure::msg("the worker's answer has another type")),
             },
-            Answer::Panicked(message) => {
-                resolver.fail(Failure::msg(format!("the job panicked: {message}")));
-            }
-            _ => resolver.fail(Failure::msg("the driver gave another kind of answer")),
+            Ok(Answer::Panicked(text)) => resolver.fail(Interrupt::Panicked(text.into()).into()),
+            Ok(_) => resolver.fail(Failure::msg("the driver gave another kind of answer")),
+            Err(error) => resolver.fail(Failure::new(error)),
         });
-        self.0.jobs.borrow_mut().insert(id.0, answer);
-        let job: crate::driver::Job = Box::new(move || Box::new(f()));
+        self.0.jobs.borrow_mut().insert(id.0, Waiter { tell, site: Some(site) });
+        let errand = Errand::new(site);
+        let job: crate::driver::Job = Box::new(move || errand.run(|| Box::new(f())));
         if self.is_running() {
             self.0.begin(id, job);
         } else {
@@ -63,6 +83,7 @@ impl Reactor {
     }
 
     /// Runs `f` on a worker thread; a panic in it is logged.
+    #[track_caller]
     #[doc(alias = "callInThread")]
     pub fn call_in_thread(&self, f: impl FnOnce() + Send + 'static) {
         self.defer_to_thread(f).done(|result| {
@@ -72,8 +93,10 @@ impl Reactor {
         });
     }
 
-    /// The most worker threads there may be at once; 10 at the start.
+    /// The most worker threads there may be at once; 10 at the start, and at least one. There is no least number: a thread is started when a job finds none
+    /// idle, and then kept until the reactor stops or this is lowered.
     #[doc(alias = "suggestThreadPoolSize")]
+    #[doc(alias = "adjustPoolsize")]
     pub fn set_workers(&self, most: usize) {
         self.0.driver().set_workers(most);
     }
@@ -92,9 +115,8 @@ impl Reactor {
     }
 }
 
-impl From<crate::deferred::Interrupt> for OsError {
-    fn from(interrupt: crate::deferred::Interrupt) -> Self {
-        use crate::deferred::Interrupt;
+impl From<Interrupt> for OsError {
+    fn from(interrupt: Interrupt) -> Self {
         Self::new(match interrupt {
             Interrupt::TimedOut => std::io::ErrorKind::TimedOut,
             _ => std::io::ErrorKind::Interrupted,
@@ -112,21 +134,22 @@ impl Inner {
         let begun = self.driver().resolve(id, name);
         match begun {
             Ok(()) => {
-                let answer: super::inner::Job = Box::new(move |answer| {
+                let tell = Box::new(move |answer| {
                     then(match answer {
-                        Answer::Resolved(result) => result,
-                        _ => Err(OsError::UNSUPPORTED),
+                        Ok(Answer::Resolved(result)) => result,
+                        Ok(_) => Err(OsError::UNSUPPORTED),
+                        Err(error) => Err(error),
                     });
                 });
-                self.jobs.borrow_mut().insert(id.0, answer);
+                self.jobs.borrow_mut().insert(id.0, Waiter { tell, site: None });
             }
-            Err(error) => self.after(super::after::After::Call(Box::new(move || then(Err(error))))),
+            Err(error) => self.after(After::Call(Box::new(move || then(Err(error))))),
         }
         id.0
     }
 
     /// Nobody waits for the answer to a look-up any more. What waited is dropped by the caller, outside the borrow.
-    pub(crate) fn forget_job(&self, id: u64) -> Option<super::inner::Job> {
+    pub(crate) fn forget_job(&self, id: u64) -> Option<Waiter> {
         self.jobs.borrow_mut().remove(&id)
     }
 
@@ -140,12 +163,9 @@ impl Inner {
     fn begin(&self, id: JobId, job: crate::driver::Job) {
         let begun = self.driver().work(id, job);
         if let Err(error) = begun {
-            let answer = self.jobs.borrow_mut().remove(&id.0);
-            if let Some(answer) = answer {
-                let text = format!("this driver runs no jobs: {error}");
-                self.after(super::after::After::Call(Box::new(move || {
-                    answer(Answer::Panicked(text));
-                })));
+            let waiter = self.jobs.borrow_mut().remove(&id.0);
+            if let Some(waiter) = waiter {
+                self.after(After::Call(Box::new(move || (waiter.tell)(Err(error)))));
             }
         }
     }
@@ -156,22 +176,31 @@ impl Inner {
         self.shared.refuse_blocking(true);
         self.driver().stop_workers();
         self.shared.refuse_blocking(false);
-        let jobs = self.jobs.take();
-        for (id, job) in jobs {
+        let waiters = self.jobs.take();
+        for (id, waiter) in waiters {
             let answer = self.driver().take_answer(JobId(id));
-            let told = || match answer {
-                Some(answer) => job(answer),
-                None => drop(job),
-            };
-            self.beat.around(Callback::Job, || guard_quietly("job", told));
+            self.tell(waiter, answer);
         }
     }
 
     pub(super) fn answered(&self, id: JobId) {
         let answer = self.driver().take_answer(id);
-        let job = self.jobs.borrow_mut().remove(&id.0);
-        if let (Some(answer), Some(job)) = (answer, job) {
-            self.beat.around(Callback::Job, || guard_quietly("job", || job(answer)));
+        let waiter = self.jobs.borrow_mut().remove(&id.0);
+        match waiter {
+            Some(waiter) if answer.is_some() => self.tell(waiter, answer),
+            // Nobody waits any more.
+            _ => guard_quietly("drop of an answer", || drop((waiter, answer))),
         }
+    }
+
+    /// Tells whoever waits, or drops it if there is no answer and never will be.
+    fn tell(&self, waiter: Waiter, answer: Option<Answer>) {
+        self.site.set(waiter.site);
+        self.beat.note_site(waiter.site);
+        let told = || match answer {
+            Some(answer) => (waiter.tell)(Ok(answer)),
+            None => drop(waiter),
+        };
+        self.beat.around(Callback::Job, || guard_quietly("job", told));
     }
 }

@@ -15,7 +15,6 @@ mod program;
 mod queue;
 mod service;
 mod stream;
-mod table;
 #[cfg(test)]
 mod tests;
 mod trace;

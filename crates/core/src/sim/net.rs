@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::Time;
 use crate::driver::{Handle, JobId, OsError};
 use crate::rng::Rng;
+use crate::table::Table;
 
 use super::datagram::{Packet, Socket};
 use super::host::HostState;
@@ -18,7 +19,6 @@ use super::process::Process;
 use super::queue::{Event, Queue, Side};
 use super::service::JobState;
 use super::stream::{Conn, Port};
-use super::table::Table;
 use super::trace::Trace;
 
 /// Everything there is in a world, but its programs.

@@ -6,11 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::driver::{Answer, Handle, JobId};
+use crate::table::Table;
 use crate::{Addr, Time};
 
 use super::net::Ready;
 use super::queue::Side;
-use super::table::Table;
 
 /// One driver of one host, as the network sees it.
 #[derive(Debug)]

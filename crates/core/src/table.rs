@@ -1,11 +1,11 @@
-//! A dense table whose places carry a version: the home of handles, connections, ports and packets.
+//! A dense table whose places carry a version: the home of the reactor's tasks and of all that the simulated network holds.
 //! Insertion takes the place freed last, so the numbering depends on the calls alone.
 
 use crate::driver::Handle;
 
 /// Items under versioned indices; a key that was removed never finds the place's next item.
 #[derive(Debug)]
-pub(super) struct Table<T> {
+pub(crate) struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
 }
@@ -17,11 +17,11 @@ struct Slot<T> {
 }
 
 impl<T> Table<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { slots: Vec::new(), free: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, item: T) -> Handle {
+    pub(crate) fn insert(&mut self, item: T) -> Handle {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.item = Some(item);
@@ -32,7 +32,7 @@ impl<T> Table<T> {
         Handle { index, version: 0 }
     }
 
-    pub(super) fn remove(&mut self, key: Handle) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Handle) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.version != key.version {
             return None;
@@ -43,18 +43,18 @@ impl<T> Table<T> {
         Some(item)
     }
 
-    pub(super) fn get(&self, key: Handle) -> Option<&T> {
+    pub(crate) fn get(&self, key: Handle) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
         if slot.version == key.version { slot.item.as_ref() } else { None }
     }
 
-    pub(super) fn get_mut(&mut self, key: Handle) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Handle) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.version == key.version { slot.item.as_mut() } else { None }
     }
 
     /// All items, by place.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Handle, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let key = Handle { index: index as u32, version: slot.version };
             slot.item.as_ref().map(|item| (key, item))
@@ -62,11 +62,11 @@ impl<T> Table<T> {
     }
 
     /// All keys, by place: for loops that change what they walk over.
-    pub(super) fn keys(&self) -> Vec<Handle> {
+    pub(crate) fn keys(&self) -> Vec<Handle> {
         self.iter().map(|(key, _)| key).collect()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 }

@@ -331,6 +331,13 @@ impl Inner {
         }
     }
 
+    /// Sends what one connection has in the cork, if all of it was copied.
+    fn flush_own(&self, handle: Handle) {
+        if self.lent.get().1 == 0 && self.cork.borrow().owner == Some(handle) {
+            self.flush_cork(&[]);
+        }
+    }
+
     /// Sends all that was written in a callback that bytes were lent to, before those go.
     pub(crate) fn flush_lent(&self, lent: &[u8]) {
         self.flush_quick(lent);
@@ -519,6 +526,18 @@ impl Head {
         if !self.has(flag::DIRTY) {
             self.set(flag::DIRTY);
             self.reactor.dirty(self.handle);
+        }
+    }
+
+    /// Sends what was written now, inside the callback that wrote it, for who waits until it has left. What passes layers, or was lent to the
+    /// callback, leaves after it as always.
+    pub(crate) fn flush_now(&self) {
+        if self.has(flag::LOST) {
+            return;
+        }
+        self.reactor.flush_own(self.handle);
+        if self.has(flag::HAS_OUTPUT) {
+            self.flush();
         }
     }
 

@@ -73,11 +73,13 @@ class Arrows(unittest.TestCase):
     def test_core_takes_tracing_and_nothing_else_from_elsewhere(self):
         def count(*used):
             packages = [{"name": name, "dependencies": []} for name in ("marline", "marline-drivers")]
-            needs = [{"name": name, "kind": kind} for name, kind in used]
+            needs = [dict(zip(("name", "kind", "optional"), one)) for one in used]
             return len(list(arrows.complaints([*packages, {"name": "marline-core", "dependencies": needs}])))
 
         self.assertEqual(count(("tracing", None), ("proptest", "dev")), 0)
         self.assertEqual(count(("libc", None)), 1)
+        self.assertEqual(count(("tokio", None, True), ("hyper", None, True)), 0)
+        self.assertEqual(count(("tokio", None, False), ("libc", None, True)), 2)
         self.assertEqual(count(("cc", "build"), ("marline-drivers", "dev")), 2)
 
     def test_a_missing_crate_is_a_complaint(self):

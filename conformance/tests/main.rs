@@ -4,6 +4,8 @@
 
 // Abort, and what may follow it.
 mod abort;
+// Connections as streams of bytes for async code.
+mod byte_streams;
 // Datagram sockets: batches, groups, refusals, UNIX sockets.
 mod datagrams;
 // Resets, panics, refusals, lack of descriptors: nothing leaks, every protocol hears its end once.

@@ -350,3 +350,102 @@ fn react_is_ended_by_a_signal_without_error() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
 }
+
+/// What curl says of a URL, or `None` where it is not installed.
+fn curl(args: &[&str]) -> Option<String> {
+    let output = match Command::new("curl")
+        .args(["--silent", "--show-error", "--noproxy", "*"])
+        .args(args)
+        .output()
+    {
+        Ok(output) => output,
+        Err(error) => {
+            // Past the harness, which shows nothing of a test that passes.
+            let _ = writeln!(std::io::stderr(), "skipped: no curl: {error}");
+            return None;
+        }
+    };
+    assert!(output.status.success(), "curl {args:?}: {output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+fn stdout_of(name: &str, args: &[&str]) -> String {
+    String::from_utf8(run(name, args).stdout).unwrap()
+}
+
+#[test]
+fn hyper_serves_and_asks_on_the_reactor() {
+    let server = Server::start("hyper_http", &["serve", "127.0.0.1:0"], &[]);
+    let said = stdout_of("hyper_http", &["get", &server.addr, "/a/b"]);
+    assert_eq!(said, "200 OK: GET /a/b, 0 bytes\n");
+
+    // Two requests in one piece, the second cut in the middle of its body.
+    let mut stream = server.connect();
+    let head = "POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    let next = "POST /two HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 6\r\n\r\nhel";
+    stream.write_all(format!("{head}{next}").as_bytes()).unwrap();
+    stream.write_all(b"lo!").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert_eq!(said.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{said}");
+    assert!(
+        said.contains("POST /one, 5 bytes\n") && said.ends_with("POST /two, 6 bytes\n"),
+        "{said}"
+    );
+
+    // No HTTP at all: an answer that says so, and the next is served.
+    let mut stream = server.connect();
+    stream.write_all(b"carrier pigeons?\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+
+    let url = format!("http://{}/curl", server.addr);
+    if let Some(said) = curl(&["--http1.1", &url, &url]) {
+        assert_eq!(said, "GET /curl, 0 bytes\n".repeat(2));
+        let body = "x".repeat(100_000);
+        let said = curl(&["--http1.1", "--data-binary", &body, &url]).unwrap();
+        assert_eq!(said, "POST /curl, 100000 bytes\n");
+    }
+}
+
+#[test]
+fn h2_serves_and_asks_on_the_reactor() {
+    let server = Server::start("h2_http", &["serve", "127.0.0.1:0"], &[]);
+    let said = stdout_of("h2_http", &["get", &server.addr, "/a/b"]);
+    assert_eq!(said, "200 OK: GET /a/b, 0 bytes\n");
+
+    // What does not speak HTTP/2 is turned away, and the next is served.
+    let mut stream = server.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut said = Vec::new();
+    // A goodbye in frames, or none.
+    let _ = stream.read_to_end(&mut said);
+    assert!(!said.starts_with(b"HTTP/1"), "{said:?}");
+
+    let url = format!("http://{}/curl", server.addr);
+    if let Some(said) = curl(&["--http2-prior-knowledge", &url]) {
+        assert_eq!(said, "GET /curl, 0 bytes\n");
+        let body = "x".repeat(100_000);
+        let said = curl(&["--http2-prior-knowledge", "--data-binary", &body, &url]).unwrap();
+        assert_eq!(said, "POST /curl, 100000 bytes\n");
+    }
+}
+
+#[test]
+fn http_in_a_simulated_network_is_the_same_run_for_the_same_seed() {
+    for name in ["hyper_http", "h2_http"] {
+        let said = stdout_of(name, &["sim", "7"]);
+        for number in 1..=5 {
+            let get = format!("200 OK: GET /{number}, 0 bytes\n");
+            assert_eq!(said.matches(&get).count(), 2, "{name}: {said}");
+            for len in [10, 300_000] {
+                let post = format!("200 OK: POST /{number}, {len} bytes\n");
+                assert_eq!(said.matches(&post).count(), 1, "{name}: {said}");
+            }
+        }
+        assert!(said.contains("0 connections are left, trace hash "), "{name}: {said}");
+        assert_eq!(said, stdout_of(name, &["sim", "7"]), "{name}");
+        assert_ne!(said, stdout_of(name, &["sim", "8"]), "{name}");
+    }
+}

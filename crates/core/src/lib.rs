@@ -44,6 +44,7 @@
 //! | [`protocol`] | protocols, factories |
 //! | [`datagram`] | datagram sockets and their protocols |
 //! | [`transport`], [`flow`], [`layer`], [`policy`] | connections, back-pressure, what lies between protocol and wire |
+//! | [`stream`] | connections for async code: byte streams |
 //! | [`rate`] | token buckets |
 //! | [`civil`] | dates and times of day |
 //! | [`log`] | what is logged, whose line it is, where it goes |
@@ -78,6 +79,7 @@ pub mod rate;
 mod reactor;
 mod rng;
 pub mod sim;
+pub mod stream;
 pub mod sync;
 mod table;
 pub mod task;

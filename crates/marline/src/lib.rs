@@ -12,6 +12,8 @@
 //! |---|---|---|
 //! | `drivers` | real drivers, and [`reactor()`], which chooses one | yes |
 //! | `protocols` | `marline::protocols`: framings, policies and small protocols | yes |
+//! | `futures-io`, `tokio` | their traits `AsyncRead` and `AsyncWrite` for [`stream::ByteStream`]; no runtime | no |
+//! | `hyper` | the traits of `hyper::rt` likewise, hyper's timer and its executor on a reactor | no |
 //!
 //! Read on at [`Reactor`], [`Protocol`] and [`Transport`]; the promises are in the front page of `marline-core`, "How callbacks are called".
 #![forbid(unsafe_code)]

@@ -170,7 +170,8 @@ impl Head {
         self.peek(|extra| extra.held.len() + extra.account.input).unwrap_or(0)
     }
 
-    fn budget(&self) -> usize {
+    /// Bytes that may wait on it.
+    pub(crate) fn budget(&self) -> usize {
         let own = self.peek(|extra| extra.account.budget).flatten();
         own.unwrap_or_else(|| self.reactor.budget.of_connection())
     }

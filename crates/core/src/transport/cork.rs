@@ -259,6 +259,13 @@ impl Inner {
         }
     }
 
+    /// Sends what one connection has in the cork, if all of it was copied.
+    pub(super) fn flush_own(&self, handle: Handle) {
+        if self.lent.get().1 == 0 && self.cork.borrow().owner == Some(handle) {
+            self.flush_cork(&[]);
+        }
+    }
+
     /// Sends all that was written in a callback that bytes were lent to, before those go.
     pub(crate) fn flush_lent(&self, lent: &[u8]) {
         self.flush_quick(lent);

@@ -28,6 +28,8 @@ use crate::policy::Policy;
 use crate::{Addr, Protocol, Reactor};
 use stream::EngineStream;
 
+pub(crate) use head::HIGH_WATER;
+
 pub use descriptors::DescriptorOverrun;
 pub use file::{SendFileCause, SendFileError, Sending};
 #[cfg(unix)]

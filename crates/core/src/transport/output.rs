@@ -235,6 +235,18 @@ impl Head {
         }
     }
 
+    /// Sends what was written now, inside the callback that wrote it, for who waits until it has left. What passes layers, or was lent to the
+    /// callback, leaves after it as always.
+    pub(crate) fn flush_now(&self) {
+        if self.has(flag::LOST) {
+            return;
+        }
+        self.reactor.flush_own(self.handle);
+        if self.has(flag::HAS_OUTPUT) {
+            self.flush();
+        }
+    }
+
     /// Flushes after the callback on the stack.
     pub(super) fn flush_after(&self) {
         if !self.has(flag::DIRTY) {

@@ -11,6 +11,7 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `drivers` | real drivers, and [`reactor()`], which chooses one | yes |
+//! | `macros` | [`macro@test`], the attribute of tests on a reactor | yes |
 //! | `protocols` | `marline::protocols`: framings and small protocols | yes |
 //!
 //! Read on at [`Reactor`], [`Protocol`] and [`Transport`]; the promises are in the front page of `marline-core`, "How callbacks are called".
@@ -25,8 +26,15 @@ mod choose;
 pub use choose::{Error, reactor};
 #[cfg(feature = "drivers")]
 pub use marline_drivers as drivers;
+#[cfg(feature = "macros")]
+pub use marline_macros::test;
 #[cfg(feature = "protocols")]
 pub use marline_protocols as protocols;
+
+/// What the attribute writes down.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private;
 
 /// The README's program is run as a test of this crate.
 #[cfg(all(doctest, feature = "drivers"))]

@@ -11,6 +11,7 @@
 //! | feature | adds | default |
 //! |---|---|---|
 //! | `drivers` | real drivers, and [`reactor()`], which chooses one | yes |
+//! | `macros` | [`macro@test`], the attribute of tests on a reactor | yes |
 //! | `protocols` | `marline::protocols`: framings, policies and small protocols | yes |
 //! | `futures-io`, `tokio` | their traits `AsyncRead` and `AsyncWrite` for [`stream::ByteStream`]; no runtime | no |
 //! | `hyper` | the traits of `hyper::rt` likewise, hyper's timer and its executor on a reactor | no |
@@ -29,10 +30,17 @@ mod react;
 pub use choose::{Error, reactor};
 #[cfg(feature = "drivers")]
 pub use marline_drivers as drivers;
+#[cfg(feature = "macros")]
+pub use marline_macros::test;
 #[cfg(feature = "protocols")]
 pub use marline_protocols as protocols;
 #[cfg(feature = "drivers")]
 pub use react::react;
+
+/// What the attribute writes down.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private;
 
 /// The README's program is run as a test of this crate.
 #[cfg(all(doctest, feature = "drivers"))]

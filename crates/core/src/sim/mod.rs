@@ -23,6 +23,7 @@ mod world;
 pub use driver::SimDriver;
 pub use host::{Crash, Host};
 pub use link::Link;
+pub(crate) use program::Halt;
 pub use program::Program;
 pub use trace::Delivered;
 pub use world::World;

@@ -69,23 +69,24 @@ impl World {
 
     /// Runs all programs until a moment; the clock then shows it.
     pub fn run_until(&self, moment: Time) {
-        self.run(moment, &mut || true);
+        self.run_to(moment, &mut || true);
         let mut net = self.net.borrow_mut();
         net.now = net.now.max(moment);
     }
 
     /// Runs all programs until nothing will ever happen any more, or for `limit` at most. Answers whether it is so.
     pub fn run_until_idle(&self, limit: Duration) -> bool {
-        self.run(self.now() + limit, &mut || true) == Halt::Idle
+        self.run_to(self.now() + limit, &mut || true) == Halt::Idle
     }
 
     /// Runs all programs while a condition holds; it is looked at after every turn. Answers false if nothing will ever happen any more
     /// and it still holds.
     pub fn run_while(&self, mut condition: impl FnMut() -> bool) -> bool {
-        !condition() || self.run(Time::MAX, &mut condition) == Halt::Condition
+        !condition() || self.run_to(Time::MAX, &mut condition) == Halt::Condition
     }
 
-    fn run(&self, until: Time, condition: &mut dyn FnMut() -> bool) -> Halt {
+    /// Runs all programs until a moment, or as long as a condition holds, which is looked at after every turn.
+    pub(crate) fn run_to(&self, until: Time, condition: &mut dyn FnMut() -> bool) -> Halt {
         let before = self.programs.is_running.replace(true);
         assert!(!before, "the world is running already: this was called from inside a program");
         let _guard = Guard(&self.programs.is_running);
@@ -232,9 +233,12 @@ impl fmt::Debug for Program {
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Halt {
+pub(crate) enum Halt {
+    /// The moment has come.
     Time,
+    /// The condition holds no more.
     Condition,
+    /// Nothing will ever happen any more.
     Idle,
 }
 

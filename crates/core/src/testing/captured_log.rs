@@ -121,8 +121,23 @@ impl CapturedLog {
     /// If there are; they count as taken.
     #[track_caller]
     pub fn assert_no_errors(&self) {
+        if let Some(complaint) = self.complaint() {
+            panic!("{complaint}");
+        }
+    }
+
+    /// What errors there are, a line each, which count as taken; `None` if there are none.
+    pub(super) fn complaint(&self) -> Option<String> {
         let errors = self.take_errors();
-        assert!(errors.is_empty(), "{}", complaint(&errors));
+        if errors.is_empty() {
+            return None;
+        }
+        let mut text = format!("{} logged and not expected:", errors.len());
+        for error in errors {
+            // OK: writing to a string cannot fail.
+            let _ = write!(text, "\n  {error}");
+        }
+        Some(text)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
@@ -132,9 +147,9 @@ impl CapturedLog {
 
 impl Drop for CapturedLog {
     fn drop(&mut self) {
-        let errors = self.take_errors();
-        if !errors.is_empty() && !std::thread::panicking() {
-            panic!("{}", complaint(&errors));
+        let complaint = self.complaint();
+        if let Some(complaint) = complaint.filter(|_| !std::thread::panicking()) {
+            panic!("{complaint}");
         }
     }
 }
@@ -143,15 +158,6 @@ impl Debug for CapturedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.events()).finish()
     }
-}
-
-fn complaint(errors: &[Event]) -> String {
-    let mut text = format!("{} logged and not expected:", errors.len());
-    for error in errors {
-        // OK: writing to a string cannot fail.
-        let _ = write!(text, "\n  {error}");
-    }
-    text
 }
 
 fn lock(events: &Mutex<Vec<Event>>) -> MutexGuard<'_, Vec<Event>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::fs;
 
-use crate::Reactor;
+use crate::{Open, Reactor};
 
 /// Checks when it is dropped, at the end of a test, that a reactor holds nothing open any more, and fails the test with a list of what it
 /// does, each with the place that made it.
@@ -50,9 +50,19 @@ impl Leaks {
     /// If a reactor holds something open.
     #[track_caller]
     pub fn check(reactor: &Reactor) {
-        if let Some(complaint) = Self::watch(reactor).complaint() {
+        if let Some(complaint) = Self::complaint_about(reactor, |_| true) {
             panic!("{complaint}");
         }
+    }
+
+    /// What a reactor has open of what is asked for, a line each; `None` if nothing is.
+    pub(super) fn complaint_about(
+        reactor: &Reactor,
+        wanted: impl FnMut(&Open) -> bool,
+    ) -> Option<String> {
+        let mut open = reactor.open();
+        open.retain(wanted);
+        list(open.iter().map(ToString::to_string).collect())
     }
 
     /// What is open, a line each; `None` if nothing is.
@@ -62,15 +72,7 @@ impl Leaks {
             let new = now.into_iter().filter(|(number, what)| before.get(number) != Some(what));
             left.extend(new.map(|(number, what)| format!("descriptor {number}, {what}")));
         }
-        if left.is_empty() {
-            return None;
-        }
-        let mut text = format!("{} left open:", left.len());
-        for line in left {
-            // OK: writing to a string cannot fail.
-            let _ = write!(text, "\n  {line}");
-        }
-        Some(text)
+        list(left)
     }
 
     fn descriptors_now(&self) -> Option<BTreeMap<u32, String>> {
@@ -93,6 +95,18 @@ impl fmt::Debug for Leaks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leaks").field("open", &self.reactor.open()).finish_non_exhaustive()
     }
+}
+
+fn list(left: Vec<String>) -> Option<String> {
+    if left.is_empty() {
+        return None;
+    }
+    let mut text = format!("{} left open:", left.len());
+    for line in left {
+        // OK: writing to a string cannot fail.
+        let _ = write!(text, "\n  {line}");
+    }
+    Some(text)
 }
 
 /// The descriptors of this process and what they stand for, such as `socket:[1234]`; `None` where the system does not tell.

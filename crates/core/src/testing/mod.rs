@@ -2,6 +2,7 @@
 //!
 //! | what | for |
 //! |---|---|
+//! | [`Case`] | a function on a reactor of its own, as the attribute `#[marline::test]` runs it |
 //! | [`talk`], [`Conversation`], [`Step`] | a dialogue as a script |
 //! | [`MemoryTransport`] | one protocol, driven by hand |
 //! | [`Pump`], [`Chunks`] | two protocols joined, with the bytes between them cut at will |
@@ -15,6 +16,7 @@
 //! [`sim`](crate::sim).
 
 mod captured_log;
+mod case;
 mod leaks;
 mod memory;
 mod pump;
@@ -24,6 +26,7 @@ mod talk;
 mod test_reactor;
 
 pub use captured_log::CapturedLog;
+pub use case::{Body, Case, Outcome, Prop, Seed, Stage};
 pub use leaks::Leaks;
 pub use memory::MemoryTransport;
 pub use pump::{Chunks, Pump};

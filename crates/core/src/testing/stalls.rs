@@ -49,6 +49,17 @@ impl Stalls {
         Ok(Self { reactor: reactor.clone(), before, told, _subscription: subscription })
     }
 
+    /// Ends, and answers what it would have failed the test with.
+    pub(super) fn into_complaint(mut self) -> Option<String> {
+        // First, so that the thread has said all that it has to say.
+        self.reactor.unwatch_stalls();
+        // And is heard, unless the reactor has stopped: then the count remains.
+        let _ = self.reactor.turn(Some(Duration::ZERO));
+        let complaint = self.complaint();
+        self.before = self.reactor.figures().stalls;
+        complaint
+    }
+
     /// What has stalled, a line each; `None` if nothing has.
     fn complaint(&self) -> Option<String> {
         let all = self.reactor.figures().stalls - self.before;

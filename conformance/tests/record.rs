@@ -391,9 +391,12 @@ impl Protocol for Ping {
 #[test]
 fn a_turn_with_timers_pending_but_none_due_reads_no_clock() {
     let (turns, clocks) = turns_and_clocks(|reactor| {
-        for more in 0..1000 {
-            reactor.call_later(Duration::from_secs(3600 + more), |_| {});
-        }
+        // In one turn, which has one time.
+        reactor.call_soon(|reactor| {
+            for more in 0..1000 {
+                reactor.call_later(Duration::from_secs(3600 + more), |_| {});
+            }
+        });
     });
     assert!(turns > 1000 && clocks < 20, "the clock was read {clocks} times in {turns} turns");
 }
@@ -403,8 +406,10 @@ fn after_a_burst_of_timers_the_turns_that_follow_look_until_memory_is_given_back
     let (turns, clocks) = turns_and_clocks(|reactor| {
         let hour = Duration::from_secs(3600);
         reactor.call_later(hour, |_| {});
-        let calls: Vec<_> = (0..100_000).map(|_| reactor.call_later(hour, |_| {})).collect();
-        assert!(calls.iter().all(|call| call.cancel().is_ok()));
+        reactor.call_soon(move |reactor| {
+            let calls: Vec<_> = (0..100_000).map(|_| reactor.call_later(hour, |_| {})).collect();
+            assert!(calls.iter().all(|call| call.cancel().is_ok()));
+        });
     });
     assert!(turns > 1000, "{turns} turns");
     // A thousand or so are given back in a turn.

@@ -73,16 +73,17 @@ on_every_driver!(next_wakeup_is_the_earliest_deadline_or_never, |ground| {
     reactor.start().unwrap();
     assert_eq!(reactor.next_wakeup(), None);
     let begin = reactor.now();
-    let _late = reactor.call_later(5000 * MILLI, |_| {});
-    assert_eq!(reactor.next_wakeup(), Some(begin + 5000 * MILLI));
+    let late = reactor.call_later(5000 * MILLI, |_| {});
+    assert!(late.deadline() >= Some(begin + 5000 * MILLI));
+    assert_eq!(reactor.next_wakeup(), late.deadline());
     let _later = reactor.call_later(9000 * MILLI, |_| {});
-    assert_eq!(reactor.next_wakeup(), Some(begin + 5000 * MILLI));
+    assert_eq!(reactor.next_wakeup(), late.deadline());
     let early = reactor.call_later(2 * MILLI, |_| {});
-    assert_eq!(reactor.next_wakeup(), Some(begin + 2 * MILLI));
+    assert_eq!(reactor.next_wakeup(), early.deadline());
     // The moment stays, the time left shrinks.
     let now = until_called(&reactor, &early);
     assert!(now >= begin + 2 * MILLI);
-    assert_eq!(reactor.next_wakeup(), Some(begin + 5000 * MILLI));
+    assert_eq!(reactor.next_wakeup(), late.deadline());
     // What is overdue is due at its moment, not now.
     let _past = reactor.call_at(begin, |_| {});
     assert_eq!(reactor.next_wakeup(), Some(begin));
@@ -93,21 +94,31 @@ on_every_driver!(reset_delay_and_cancel_move_the_next_wakeup, |ground| {
     let reactor = bare(ground);
     reactor.start().unwrap();
     let begin = reactor.now();
-    let seconds = |seconds| Some(begin + Duration::from_secs(seconds));
     let call = reactor.call_later(Duration::from_secs(100), |_| {});
-    call.reset(Duration::from_secs(200)).unwrap();
-    assert_eq!((reactor.next_wakeup(), call.deadline()), (seconds(200), seconds(200)));
-    call.reset(Duration::from_secs(50)).unwrap();
-    assert_eq!((reactor.next_wakeup(), call.deadline()), (seconds(50), seconds(50)));
+    // Measured from a moment between `begin` and now.
+    let is_due_after = |call: &DelayedCall, seconds| {
+        let delay = Duration::from_secs(seconds);
+        let deadline = call.deadline().unwrap();
+        assert!((begin + delay..=reactor.now() + delay).contains(&deadline), "{deadline}");
+    };
+    for after in [200, 50] {
+        call.reset(Duration::from_secs(after)).unwrap();
+        is_due_after(&call, after);
+        assert_eq!(reactor.next_wakeup(), call.deadline());
+    }
+    let before = call.deadline().unwrap();
     call.delay(Duration::from_secs(7)).unwrap();
-    assert_eq!((reactor.next_wakeup(), call.deadline()), (seconds(57), seconds(57)));
+    assert_eq!(call.deadline(), Some(before + Duration::from_secs(7)));
+    assert_eq!(reactor.next_wakeup(), call.deadline());
+    let third = Some(begin + Duration::from_secs(3));
     call.set_deadline(begin + Duration::from_secs(3)).unwrap();
-    assert_eq!((reactor.next_wakeup(), call.deadline()), (seconds(3), seconds(3)));
+    assert_eq!((reactor.next_wakeup(), call.deadline()), (third, third));
     let other = reactor.call_later(Duration::from_secs(1), |_| {});
     other.reset(Duration::from_secs(500)).unwrap();
-    assert_eq!(reactor.next_wakeup(), seconds(3));
+    assert_eq!(reactor.next_wakeup(), third);
     call.cancel().unwrap();
-    assert_eq!((reactor.next_wakeup(), call.deadline()), (seconds(500), None));
+    is_due_after(&other, 500);
+    assert_eq!((reactor.next_wakeup(), call.deadline()), (other.deadline(), None));
     other.cancel().unwrap();
     assert_eq!(reactor.next_wakeup(), None);
 });
@@ -271,7 +282,8 @@ on_every_driver!(a_timer_goes_by_the_reactors_clock_and_no_other, |ground| {
     let reactor = reactor(ground);
     let begin = reactor.now();
     let call = reactor.call_later(5 * MILLI, |_| {});
-    assert_eq!(call.deadline(), Some(begin + 5 * MILLI));
+    let due = call.deadline().unwrap();
+    assert!((begin + 5 * MILLI..=reactor.now() + 5 * MILLI).contains(&due));
     if ground.is_simulated() {
         // The wall clock is put back by a year; nobody notices.
         host(&reactor).set_wall_clock(SystemTime::UNIX_EPOCH + YEAR);
@@ -301,6 +313,25 @@ on_every_driver!(time_stands_still_during_a_turn, |ground| {
     turn_until(&reactor, "four calls", || times.borrow().len() == 4);
     let times = times.borrow();
     assert!(times[0] == times[1] && times[2] == times[3] && times[1] <= times[2], "{times:?}");
+});
+
+// Whoever turns the reactor may let any time pass in between, and what is set then counts from then.
+on_every_driver!(time_does_not_stand_still_between_turns, |ground| {
+    let reactor = reactor(ground);
+    turn(&reactor);
+    let before = reactor.now();
+    if !ground.is_simulated() {
+        std::thread::sleep(5 * MILLI);
+        assert!(reactor.now() >= before + 5 * MILLI);
+    }
+    let call = reactor.call_later(2 * MILLI, |_| {});
+    assert!(call.deadline() >= Some(before + if ground.is_simulated() { 2 } else { 7 } * MILLI));
+    // And the turn that comes then knows what is due.
+    if !ground.is_simulated() {
+        std::thread::sleep(3 * MILLI);
+        turn(&reactor);
+        assert!(!call.is_active());
+    }
 });
 
 on_every_driver!(time_never_goes_back, |ground| {

@@ -38,7 +38,7 @@ const BATCHES_KEPT: usize = 8;
 
 pub(crate) struct Inner {
     /// Its number among those of its thread.
-    pub(super) id: u32,
+    pub(crate) id: u32,
     driver: RefCell<Box<dyn Driver>>,
     table: RefCell<Vec<Entry>>,
     /// What the present callback has written to one connection, if that is a range of the bytes lent to it and nothing else.
@@ -156,14 +156,16 @@ impl Inner {
 
     // ---- one door
 
-    /// The time of this turn.
+    /// The time of this turn; between turns, when nothing stands still, the time.
     #[inline]
     pub(crate) fn now(&self) -> Time {
         if let Some(now) = self.now.get() {
             return now;
         }
         let now = self.driver().now();
-        self.now.set(Some(now));
+        if self.in_turn.get() {
+            self.now.set(Some(now));
+        }
         now
     }
 

@@ -107,7 +107,7 @@ impl Reactor {
         Remote { shared: std::sync::Arc::clone(&self.0.shared), waker: self.0.driver().waker() }
     }
 
-    /// The time of this turn, on the driver's monotonic clock. It does not move during a turn.
+    /// The time of this turn, on the driver's monotonic clock. It does not move during a turn; between turns it does.
     #[doc(alias = "seconds")]
     pub fn now(&self) -> Time {
         self.0.now()

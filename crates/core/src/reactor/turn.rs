@@ -38,7 +38,6 @@ impl Reactor {
         if !self.0.lifecycle.begin() {
             return Err(RunError::AlreadyRunning);
         }
-        self.0.forget_now();
         self.fire_event(Event::Startup);
         Ok(())
     }
@@ -78,6 +77,7 @@ impl Reactor {
         };
         inner.scratch.set(scratch);
         inner.in_turn.set(false);
+        inner.forget_now();
         inner.lend(&[]);
         if result.is_err() {
             inner.lifecycle.set(Stage::Idle);

@@ -1,7 +1,8 @@
 //! Which reactor runs on this thread: for the log, for wakers, and for code that nobody has passed a handle; and which there are, for the log.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Reactor;
 use super::inner::Inner;
@@ -11,8 +12,10 @@ thread_local! {
     static CURRENT: RefCell<Weak<Inner>> = const { RefCell::new(Weak::new()) };
     /// Those of this thread that may be alive.
     static KNOWN: RefCell<Vec<Weak<Inner>>> = const { RefCell::new(Vec::new()) };
-    static LAST_ID: Cell<u32> = const { Cell::new(0) };
 }
+
+/// Of all threads: what has the number of a reactor and went to another thread finds nobody there.
+static LAST_ID: AtomicU32 = AtomicU32::new(0);
 
 /// The reactor whose turn is under way on this thread, or whose callback was begun outside a turn; the innermost one.
 #[inline]
@@ -28,14 +31,9 @@ pub(crate) fn known(id: u32) -> Option<Rc<Inner>> {
     KNOWN.try_with(find).ok().flatten()
 }
 
-/// A number for a new reactor of this thread. (Numbers come again after sixteen million: then the log may name a stranger.)
+/// A number for a new reactor. (Numbers come again after sixteen million: then a stranger may be found.)
 pub(super) fn next_id() -> u32 {
-    let next = LAST_ID.try_with(|last| {
-        let next = last.get() % (Whose::REACTORS - 1) + 1;
-        last.set(next);
-        next
-    });
-    next.unwrap_or(1)
+    LAST_ID.fetch_add(1, Ordering::Relaxed) % (Whose::REACTORS - 1) + 1
 }
 
 /// Makes a new reactor known.

@@ -1,21 +1,20 @@
 //! Hyper's timer on the reactor's timers, and its executor on the reactor's tasks.
 //!
 //! Hyper wants timers and sleeps that may be sent to other threads; a reactor may not be. So they hold what leads back to the reactor on its
-//! own thread, and find it in a list of that thread.
+//! own thread, and find it among those of that thread.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Executor, Sleep, Timer};
 
+use crate::reactor::current;
 use crate::reactor::inner::{self, Inner};
 use crate::timers::Key;
 use crate::{Reactor, Time};
@@ -58,8 +57,8 @@ impl fmt::Debug for ReactorExecutor {
 pub struct ReactorTimer(Arc<Clock>);
 
 struct Clock {
-    /// The reactor's number in the list of its thread.
-    home: u64,
+    /// The reactor's number: on other threads there is none that has it.
+    home: u32,
     /// An `Instant` cannot be made of a moment of the reactor's: this one stands for the reactor's time when the timer was made, and
     /// nothing depends on what it is.
     anchor: Instant,
@@ -67,31 +66,13 @@ struct Clock {
     site: &'static Location<'static>,
 }
 
-thread_local! {
-    /// The reactors of this thread that have timers for hyper, by number.
-    static HOMES: RefCell<Vec<(u64, Weak<Inner>)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The next of those numbers, of all threads: a clock that went to another finds nobody there.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
 impl ReactorTimer {
     /// A timer on this reactor. In [`Reactor::open`] its sleeps are told by the place of this call.
     #[track_caller]
     pub fn new(reactor: &Reactor) -> Self {
         let inner = reactor.inner();
-        let home = HOMES.with_borrow_mut(|homes| {
-            homes.retain(|(_, known)| known.strong_count() > 0);
-            let mut known = homes.iter().filter(|(_, known)| known.as_ptr() == Rc::as_ptr(inner));
-            if let Some((number, _)) = known.next() {
-                return *number;
-            }
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            homes.push((number, Rc::downgrade(inner)));
-            number
-        });
         Self(Arc::new(Clock {
-            home,
+            home: inner.id,
             anchor: Instant::now(),
             anchored: reactor.now(),
             site: Location::caller(),
@@ -133,13 +114,7 @@ impl fmt::Debug for ReactorTimer {
 impl Clock {
     /// The reactor, if this is its thread and it is still there.
     fn reactor(&self) -> Option<Rc<Inner>> {
-        HOMES
-            .try_with(|homes| {
-                let homes = homes.borrow();
-                homes.iter().find(|(number, _)| *number == self.home)?.1.upgrade()
-            })
-            .ok()
-            .flatten()
+        current::known(self.home)
     }
 
     /// The reactor's time; where that cannot be had, the time when the timer was made.

@@ -1,4 +1,4 @@
-//! The attribute `#[marline::test]`: see [`macro@test`]. What it makes of a function runs in `marline_core::testing::Case`; here is only how it is
+//! The attribute `#[marline::test]`: see [`macro@test`], and the facade, `marline`, for examples. What it makes of a function runs in `marline_core::testing::Case`; here is only how it is
 //! written down.
 //!
 //! | file | what |
@@ -16,29 +16,6 @@ mod settings;
 
 /// Makes a function a test that runs on a reactor of its own: on the simulated network under a virtual clock unless it says otherwise.
 ///
-/// ```
-/// use marline::failure::Failure;
-/// use marline::{Connection, Protocol, Reactor, Transport};
-///
-/// struct Echo;
-///
-/// impl Protocol for Echo {
-///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
-///         transport.write(data);
-///     }
-/// }
-///
-/// #[marline::test(seeds = 20)]
-/// async fn an_echo_can_be_connected_to(reactor: Reactor) -> Result<(), Failure> {
-///     let port = reactor.listen_tcp("127.0.0.1:0", || Echo)?;
-///     let connection: Connection<Echo> = reactor.connect_tcp(port.local_addr(), Echo).await?;
-///     connection.transport().lose_connection();
-///     Ok(())
-/// }
-/// # // The test's function is compiled above only where tests are.
-/// # fn main() {}
-/// ```
-///
 /// The function may be `async`, and may return nothing, a `Result`, or a `Deferred` of either. Up to three arguments are filled in by their types:
 /// `Reactor`, and in a simulation `sim::World`, `sim::Host`, `testing::Seed`.
 ///
@@ -53,13 +30,6 @@ mod settings;
 /// | `stall = "100ms"` | how long a callback may hold the loop, in real time | `"1s"` |
 /// | `driver = "epoll"` | runs on a fresh reactor of that driver, in real time, forced to stop at its time-out | simulated |
 /// | `crate = "..."` | the path at which `marline`, or `marline_core`, is found | `"::marline"` |
-///
-/// A mistake is told when it is compiled:
-///
-/// ```compile_fail
-/// #[marline::test(timeout = "2 parsecs")]
-/// async fn too_far() {}
-/// ```
 #[proc_macro_attribute]
 pub fn test(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let written = settings::parse(attribute)

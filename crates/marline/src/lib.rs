@@ -30,6 +30,39 @@ mod react;
 pub use choose::{Error, reactor};
 #[cfg(feature = "drivers")]
 pub use marline_drivers as drivers;
+/// The attribute of tests on a reactor of their own.
+///
+/// ```
+/// use marline::failure::Failure;
+/// use marline::{Connection, Protocol, Reactor, Transport};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+///         transport.write(data);
+///     }
+/// }
+///
+/// #[marline::test(seeds = 20)]
+/// async fn an_echo_can_be_connected_to(reactor: Reactor) -> Result<(), Failure> {
+///     let port = reactor.listen_tcp("127.0.0.1:0", || Echo)?;
+///     let connection: Connection<Echo> = reactor.connect_tcp(port.local_addr(), Echo).await?;
+///     connection.transport().lose_connection();
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+///
+/// A mistake is told when it is compiled:
+///
+/// ```compile_fail
+/// #[marline::test(timeout = "2 parsecs")]
+/// async fn too_far() {}
+/// ```
+///
+/// # What it does
+///
 #[cfg(feature = "macros")]
 pub use marline_macros::test;
 #[cfg(feature = "protocols")]
@@ -43,6 +76,6 @@ pub use react::react;
 pub mod __private;
 
 /// The README's program is run as a test of this crate.
-#[cfg(all(doctest, feature = "drivers"))]
+#[cfg(all(doctest, feature = "drivers", feature = "macros"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -1,6 +1,9 @@
 //! Callbacks that hold the loop: found by the watchdog, named and told, on drivers where time passes in a callback.
 
 use std::cell::{Cell, RefCell};
+use std::fs;
+use std::hint::black_box;
+use std::ops::Range;
 use std::rc::Rc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -149,6 +152,58 @@ fn a_timer_that_holds_the_loop_is_named_by_its_place() {
     assert_eq!((site.file(), site.line()), (file!(), line));
     let figures = reactor.figures();
     assert_eq!((figures.stalls, figures.longest_stall), (1, Some(stall.took)));
+}
+
+/// Holds the loop until that has been noticed.
+#[inline(never)]
+fn compute(reactor: &Reactor) -> u64 {
+    let (begin, mut count) = (Instant::now(), 0);
+    while reactor.figures().stalls == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "never noticed");
+        count = black_box(count + 1);
+    }
+    count
+}
+
+#[inline(never)]
+fn nap(reactor: &Reactor) -> u64 {
+    let begin = Instant::now();
+    while reactor.figures().stalls == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "never noticed");
+        sleep(STALL);
+    }
+    1
+}
+
+type Holds = fn(&Reactor) -> u64;
+
+/// Where one of those lies in this program, as it was linked; neither is longer.
+fn linked(function: Holds) -> Range<u64> {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let program = fs::read_link("/proc/self/exe").unwrap();
+    let first = maps.lines().find(|line| line.ends_with(program.to_str().unwrap())).unwrap();
+    let begin = u64::from_str_radix(first.split_once('-').unwrap().0, 16).unwrap();
+    let at = function as usize as u64 - begin;
+    at..at + 512
+}
+
+#[test]
+fn the_calls_that_led_to_where_the_thread_is_are_told_whether_it_computes_or_sleeps() {
+    let program = fs::read_link("/proc/self/exe").unwrap();
+    for (function, sleeps) in [(compute as Holds, false), (nap, true)] {
+        let reactor = real();
+        let (told, _subscription) = watch(&reactor);
+        reactor.call_soon(move |reactor| assert_ne!(black_box(function(reactor)), 0));
+        let stall = turn_until_told(&reactor, &told);
+        assert_eq!(stall.thread.system_call.is_some(), sleeps, "{stall}");
+        let is_in_function = |place: &String| {
+            let (file, at) = place.rsplit_once("+0x").unwrap();
+            let at = u64::from_str_radix(at, 16).unwrap();
+            program.to_str() == Some(file) && linked(function).contains(&at)
+        };
+        let mut places = stall.thread.instruction.iter().chain(&stall.thread.stack);
+        assert!(places.any(is_in_function), "{stall}");
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@
 //! | `socket_file` | the file of a UNIX socket: its mode, its lock, what a crash left behind |
 //! | `background` | jobs and name lookups on threads, signals, and the waker that tells the loop of them |
 //! | `watchdog` | a thread that watches for callbacks that hold the loop |
+//! | `thread_state` | where that loop's thread is, and by which calls it came there |
 //! | `sys` | the only unsafe code |
 
 #![deny(unsafe_code)]
@@ -43,6 +44,7 @@ mod socket_file;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod thread_state;
 mod unix;
 mod wake;
 mod watchdog;

@@ -1,7 +1,6 @@
 //! A thread that watches for callbacks that hold the loop, on behalf of one driver. It parks itself while the driver waits, and is woken
-//! by at most one futex call when that wait ends. What it says of the reactor's thread it reads from `/proc`.
+//! by at most one futex call when that wait ends. What it says of the reactor's thread it has from `thread_state`.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use marline_core::ThreadState;
 use marline_core::driver::{Look, StallWatch};
+
+use crate::thread_state::Watched;
 
 /// The thread, as its driver sees it.
 #[derive(Debug)]
@@ -34,14 +35,9 @@ impl Watchdog {
     /// Begins to watch the present thread.
     pub(crate) fn start(watch: StallWatch) -> io::Result<Self> {
         let state = Arc::new(State::default());
-        // A process without /proc is watched as well, and nothing is said of its threads.
-        let watched = fs::read_link("/proc/thread-self").unwrap_or_default();
-        let shared = Arc::clone(&state);
-        let run = move || {
-            let folder = format!("/proc/{}", watched.display());
-            Watcher { watch, state: shared, folder }.run();
-        };
-        let thread = thread::Builder::new().name("marline-watchdog".to_owned()).spawn(run)?;
+        let watcher = Watcher { watch, state: Arc::clone(&state), watched: Watched::present() };
+        let thread = thread::Builder::new().name("marline-watchdog".to_owned());
+        let thread = thread.spawn(move || watcher.run())?;
         Ok(Self { state, thread: Some(thread) })
     }
 
@@ -83,8 +79,7 @@ impl Drop for Watchdog {
 struct Watcher {
     watch: StallWatch,
     state: Arc<State>,
-    /// Where the system tells of the thread that is watched.
-    folder: String,
+    watched: Watched,
 }
 
 impl Watcher {
@@ -130,9 +125,15 @@ impl Watcher {
 
     /// A callback runs for too long: says so, and again when it has ended.
     fn stalled(&self, look: Look, since: Instant) {
-        let stall = self.watch.stalled(look, since.elapsed(), thread_state(&self.folder));
+        let (took, mut thread) = (since.elapsed(), self.watched.state());
+        let goes_on = || self.watch.look().is_some_and(|now| now.goes_on(look));
+        if !goes_on() {
+            // It was perhaps another callback that was seen.
+            thread = ThreadState::default();
+        }
+        let stall = self.watch.stalled(look, took, thread);
         let pause = (self.watch.threshold() / ENDS).max(Duration::from_millis(1));
-        while self.watch.look().is_some_and(|now| now.goes_on(look)) {
+        while goes_on() {
             if self.is_over() {
                 return;
             }
@@ -146,37 +147,6 @@ impl Watcher {
     }
 }
 
-/// What the system says of a thread: one that sleeps, or is kept from running. Of one that runs it says nothing.
-fn thread_state(folder: &str) -> ThreadState {
-    let mut state = ThreadState::default();
-    let sleeps_in = fs::read_to_string(format!("{folder}/wchan")).unwrap_or_default();
-    state.sleeps_in = Some(sleeps_in).filter(|place| !matches!(place.trim(), "" | "0"));
-    // "running", or the call's number (-1 for none) and six arguments if there is one, the stack pointer and the instruction pointer.
-    let line = fs::read_to_string(format!("{folder}/syscall")).unwrap_or_default();
-    let words: Vec<&str> = line.split_whitespace().collect();
-    state.system_call = words.first().and_then(|word| word.parse().ok());
-    let hex = |word: &&str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
-    let instruction = if words.len() > 2 { words.last().and_then(hex) } else { None };
-    state.instruction = instruction.map(|at| place(folder, at));
-    state
-}
-
-/// The file that an address was mapped from, and the offset in it.
-fn place(folder: &str, at: u64) -> String {
-    let maps = fs::read_to_string(format!("{folder}/maps")).unwrap_or_default();
-    let found = maps.lines().find_map(|line| {
-        // start-end permissions offset device inode path
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (start, end) = words.first()?.split_once('-')?;
-        let start = u64::from_str_radix(start, 16).ok()?;
-        let end = u64::from_str_radix(end, 16).ok()?;
-        let offset = u64::from_str_radix(words.get(2)?, 16).ok()?;
-        let path = words.get(5).filter(|_| (start..end).contains(&at))?;
-        Some(format!("{path}+{:#x}", at - start + offset))
-    });
-    found.unwrap_or_else(|| format!("{at:#x}"))
-}
-
 /// How often it looks within a threshold.
 const LOOKS: u32 = 4;
 /// How often, within a threshold, it looks whether a stall is over.
@@ -184,32 +154,33 @@ const ENDS: u32 = 100;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use marline_core::{Reactor, StallOptions};
 
-    #[test]
-    fn a_thread_that_sleeps_is_told_by_its_system_call() {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || {
-            sender.send(fs::read_link("/proc/thread-self").unwrap()).unwrap();
-            thread::park();
-        });
-        let folder = format!("/proc/{}", receiver.recv().unwrap().display());
-        let mut state = ThreadState::default();
-        for _ in 0..1000 {
-            state = thread_state(&folder);
-            if state.system_call.is_some() {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        assert!(state.system_call.is_some(), "{state}");
-        assert!(state.instruction.is_some_and(|place| place.contains("+0x")));
-        thread.thread().unpark();
-        thread.join().unwrap();
+    use crate::sys::registers::alone;
+    use crate::thread_state::has_signal;
+
+    /// Whether the process has an action for the signal.
+    fn is_caught() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        has_signal(&status, "SigCgt:")
     }
 
     #[test]
-    fn a_thread_that_is_gone_is_told_by_nothing() {
-        assert_eq!(thread_state("/proc/self/task/0"), ThreadState::default());
+    fn the_signals_action_is_there_while_any_reactor_watches() {
+        let _alone = alone();
+        let reactors = [(); 3].map(|()| Reactor::from_boxed(crate::open(None).unwrap().driver));
+        assert!(!is_caught());
+        for reactor in &reactors {
+            reactor.watch_stalls(StallOptions::default()).unwrap();
+            assert!(is_caught());
+        }
+        let [first, second, third] = reactors;
+        first.unwatch_stalls();
+        // Begins anew.
+        second.watch_stalls(StallOptions::default()).unwrap();
+        drop(third);
+        assert!(is_caught());
+        second.unwatch_stalls();
+        assert!(!is_caught());
     }
 }

@@ -33,6 +33,12 @@ impl Reactor {
     /// logs which it is and what the system says of the reactor's thread; when it has ended, [`subscribers`](Self::subscribe) hear
     /// [`Incident::Stalled`] in the next turn, and the log how long it took. Asked again it goes on with the new options.
     ///
+    /// To ask a thread that computes where it is, on Linux the thread sends it `SIGURG`, at most once a stall. While somebody watches, the process
+    /// has an action for that signal; if it had one before, that stays, no thread is asked, and of one that computes nothing is known. A thread that
+    /// sleeps in a system call is not asked. One that is busy in a call, or enters one at that very moment, may see it interrupted: most calls go on by
+    /// themselves, `poll`, `nanosleep`, or a `read` from a socket with a time-out end with `EINTR`, and a `write` may have written only a part, as
+    /// after any signal.
+    ///
     /// The thread sleeps while the reactor waits, and looks four times in a threshold while it does not. Until then, and
     /// without it, a callback costs two relaxed stores.
     ///
@@ -113,8 +119,11 @@ pub struct ThreadState {
     pub system_call: Option<u64>,
     /// The function of the kernel in which it sleeps, where the system tells.
     pub sleeps_in: Option<String>,
-    /// Where its own code goes on after that: a file and the offset of the instruction in it, for `addr2line`. Not known of a thread that runs.
+    /// Where its own code is, or goes on after that: a file and, after a `+`, the address in it as `addr2line` takes it.
     pub instruction: Option<String>,
+    /// By which calls it came there, innermost first, each told by the last byte of the call, written alike: on Linux on x86-64 and 64-bit ARM the innermost 32, elsewhere none. They are what
+    /// looks like return addresses on its stack, so among them may be some of calls that have returned.
+    pub stack: Vec<String>,
 }
 
 impl fmt::Display for ThreadState {
@@ -125,10 +134,24 @@ impl fmt::Display for ThreadState {
             (None, Some(number)) => write!(f, "in system call {number}")?,
             (None, None) => f.write_str("computing")?,
         }
-        match &self.instruction {
-            Some(instruction) => write!(f, ", at {instruction}"),
-            None => Ok(()),
+        if let Some(instruction) = &self.instruction {
+            write!(f, ", at {instruction}")?;
         }
+        if !self.stack.is_empty() {
+            f.write_str(", called from")?;
+        }
+        // Each file once for all that follow each other, as `addr2line -e` takes them: `/bin/a 0x1 0x2 /lib/b 0x3`.
+        let mut before = None;
+        for place in &self.stack {
+            let split = place.rsplit_once('+');
+            match split {
+                Some((file, address)) if before == Some(file) => write!(f, " {address}")?,
+                Some((file, address)) => write!(f, " {file} {address}")?,
+                None => write!(f, " {place}")?,
+            }
+            before = split.map(|(file, _)| file);
+        }
+        Ok(())
     }
 }
 
@@ -202,5 +225,26 @@ impl Look {
     /// Whether it is the same callback as that one, still running, rather than the same begun anew.
     pub fn goes_on(self, before: Self) -> bool {
         self.0.goes_on(before.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_told_on_one_line_with_each_file_once_in_a_row() {
+        let mut thread = ThreadState::default();
+        assert_eq!(thread.to_string(), "computing");
+        thread.instruction = Some("/lib/c++.so+0x9".to_owned());
+        thread.stack =
+            ["/lib/c++.so+0x1", "/lib/c++.so+0x2", "/bin/a+0x3", "unknown", "/bin/a+0x5"]
+                .map(str::to_owned)
+                .to_vec();
+        let told = "computing, at /lib/c++.so+0x9, called from /lib/c++.so 0x1 0x2 /bin/a 0x3 unknown /bin/a 0x5";
+        assert_eq!(thread.to_string(), told);
+        thread = ThreadState { system_call: Some(35), ..ThreadState::default() };
+        thread.sleeps_in = Some("hrtimer_nanosleep".to_owned());
+        assert_eq!(thread.to_string(), "in system call 35, hrtimer_nanosleep");
     }
 }

@@ -1,11 +1,12 @@
 //! The only unsafe code of the workspace: here what runs inside a signal handler, in `address.rs` the bytes of an address, in `datagram.rs` the
 //! system calls for many datagrams, whose addresses `name.rs` writes and reads, in `calls.rs` those that tests can
-//! have fail.
+//! have fail, in `registers` the signal that asks a thread where it is.
 
 mod address;
 pub(crate) mod calls;
 pub(crate) mod datagram;
 mod name;
+pub(crate) mod registers;
 
 use std::io;
 use std::sync::Arc;

@@ -187,18 +187,33 @@ impl ReadHalf {
 
     pub(super) fn poll_read(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        if buffer.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let len = ready!(self.poll_fill(context))?.min(buffer.len());
-        if let (Some(room), Some(bytes)) = (buffer.get_mut(..len), self.buffered().get(..len)) {
-            room.copy_from_slice(bytes);
-        }
-        self.consume(len);
+        let room = buffer.len();
+        let mut len = 0;
+        ready!(self.poll_take(context, room, |bytes| {
+            len = bytes.len();
+            if let Some(place) = buffer.get_mut(..len) {
+                place.copy_from_slice(bytes);
+            }
+        }))?;
         Poll::Ready(Ok(len))
+    }
+
+    /// Has `take` copy bytes, `room` at most, and takes those off; none at the end, or if there is no room.
+    pub(super) fn poll_take(
+        &mut self,
+        context: &Context<'_>,
+        room: usize,
+        take: impl FnOnce(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        if room > 0 {
+            let len = ready!(self.poll_fill(context))?.min(room);
+            take(self.buffered().get(..len).unwrap_or_default());
+            self.consume(len);
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Ready with the number of buffered bytes: none at the end.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -15,13 +15,7 @@ impl AsyncRead for ReadHalf {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let room = buffer.remaining();
-        if room == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let len = ready!(self.poll_fill(context))?.min(room);
-        buffer.put_slice(self.buffered().get(..len).unwrap_or_default());
-        self.consume(len);
-        Poll::Ready(Ok(()))
+        self.poll_take(context, room, |bytes| buffer.put_slice(bytes))
     }
 }
 

@@ -9,10 +9,10 @@ use marline::task::Exit;
 use marline::{Addr, Reactor};
 use marline_examples::Args;
 
-mod guess;
+pub(crate) mod guess;
 
 /// Plays a game: how many guesses it took. A game that is dropped hangs up.
-async fn play(reactor: Reactor, server: Addr) -> Result<u32, Failure> {
+pub(crate) async fn play(reactor: Reactor, server: Addr) -> Result<u32, Failure> {
     let mut stream = reactor.connect_stream(server).await?;
     let mut guesser = guess::Guesser::new();
     let mut answer = Vec::new();

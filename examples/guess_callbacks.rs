@@ -14,11 +14,17 @@ mod guess;
 
 struct Player {
     guesser: guess::Guesser,
-    /// Fired once; whoever waits for it then hangs up.
     result: Option<Resolver<u32>>,
 }
 
 impl Player {
+    fn begin(&mut self, transport: &Transport) -> Deferred<u32> {
+        let (found, result) = Deferred::new();
+        self.result = Some(result);
+        transport.write(self.guesser.guess().as_bytes());
+        found
+    }
+
     fn end(&mut self, result: Result<u32, Failure>) {
         if let Some(resolver) = self.result.take() {
             resolver.finish(result);
@@ -27,10 +33,6 @@ impl Player {
 }
 
 impl LineProtocol for Player {
-    fn connection_made(&mut self, link: &mut LineLink<'_>) {
-        link.write(self.guesser.guess().as_bytes());
-    }
-
     fn line_received(&mut self, link: &mut LineLink<'_>, line: &[u8]) {
         match self.guesser.learn(line) {
             Ok(None) => link.write(self.guesser.guess().as_bytes()),
@@ -45,13 +47,12 @@ impl LineProtocol for Player {
 }
 
 /// Plays a game: how many guesses it took. A game that is cancelled hangs up.
-fn play(reactor: &Reactor, server: Addr) -> Deferred<u32> {
-    let (found, result) = Deferred::new();
-    let player = Player { guesser: guess::Guesser::new(), result: Some(result) };
+pub(crate) fn play(reactor: &Reactor, server: Addr) -> Deferred<u32> {
+    let player = Player { guesser: guess::Guesser::new(), result: None };
     let connecting = reactor.connect_tcp(server, LineReceiver::new(player));
-    connecting.map_err(Failure::from).then(move |connection| {
-        // Whatever it comes to.
-        found.finally(move || connection.transport().lose_connection())
+    connecting.map_err(Failure::from).then(|connection| {
+        let found = connection.with(|player, transport| player.get_mut().begin(transport));
+        found.then(|found| found).finally(move || connection.transport().lose_connection())
     })
 }
 

@@ -8,7 +8,9 @@ use h2::server::SendResponse;
 use h2::{RecvStream, client, server};
 use http::{Request, Response};
 use marline::stream::{ByteStream, serve};
+use marline::task::Exit;
 use marline::{ListenError, Port, Reactor};
+use marline_examples::Args;
 
 use http_modes::{Failed, Questions};
 
@@ -88,6 +90,7 @@ async fn ask(reactor: Reactor, questions: Questions) -> Result<String, Failed> {
     Ok(answers)
 }
 
-fn main() -> Result<(), Failed> {
-    http_modes::main("h2_http", listen, ask)
+fn main() -> Exit {
+    let args = Args::new("h2_http serve ADDRESS | get ADDRESS PATH | sim SEED");
+    http_modes::main(args, listen, ask)
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use marline::failure::Failure;
 use marline::sim::{Link, World};
+use marline::task::Exit;
 use marline::{ListenError, Port, Reactor};
+use marline_examples::Args;
 
 /// Errors of all kinds meet here.
 pub(crate) type Failed = Failure;
@@ -20,42 +22,41 @@ pub(crate) struct Questions {
     pub(crate) bodies: Vec<usize>,
 }
 
-/// `NAME serve ADDRESS`, `NAME get ADDRESS PATH` or `NAME sim SEED`.
-pub(crate) fn main<A, F>(name: &str, listen: Listen, ask: A) -> Result<(), Failed>
+/// Does what the arguments say: `serve ADDRESS`, `get ADDRESS PATH` or `sim SEED`.
+pub(crate) fn main<A, F>(mut args: Args, listen: Listen, ask: A) -> Exit
 where
-    A: Fn(Reactor, Questions) -> F,
+    A: Fn(Reactor, Questions) -> F + 'static,
     F: Future<Output = Result<String, Failed>> + 'static,
 {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match *args {
-        ["serve", addr] => {
-            let reactor = marline::reactor()?;
-            println!("{name} on {}; control-C ends it", listen(&reactor, addr)?.local_addr());
-            reactor.run()?;
+    let mode: String = args.required();
+    match &*mode {
+        "serve" => {
+            let addr: String = args.required();
+            args.end();
+            Exit::of(serve(listen, &addr))
         }
-        ["get", addr, path] => {
-            let reactor = marline::reactor()?;
-            let questions = Questions { to: addr.into(), path: path.into(), bodies: vec![0] };
-            let (asking, done) = (ask(reactor.clone(), questions), reactor.clone());
-            let asked = async move {
-                match asking.await {
-                    Ok(answers) => print!("{answers}"),
-                    Err(error) => eprintln!("{error}"),
-                }
-                // It may be stopping already.
-                let _ = done.stop();
-            };
-            reactor.spawn(asked).ignore();
-            reactor.run()?;
+        "get" => {
+            let (to, path) = (args.required(), args.required());
+            args.end();
+            let questions = Questions { to, path, bodies: vec![0] };
+            marline::react(|reactor| async move {
+                print!("{}", ask(reactor, questions).await?);
+                Ok::<_, Failed>(())
+            })
         }
-        ["sim", seed] => simulate(seed.parse()?, listen, ask)?,
-        _ => {
-            eprintln!("usage: {name} serve ADDRESS | get ADDRESS PATH | sim SEED");
-            std::process::exit(2);
+        "sim" => {
+            let seed = args.required();
+            args.end();
+            Exit::of(simulate(seed, listen, ask))
         }
+        _ => args.refuse(&format!("{mode:?}: none of serve, get, sim")),
     }
-    Ok(())
+}
+
+fn serve(listen: Listen, addr: &str) -> Result<(), Failed> {
+    let reactor = marline::reactor()?;
+    println!("serving on {}; control-C ends it", listen(&reactor, addr)?.local_addr());
+    Ok(reactor.run()?)
 }
 
 pub(crate) type Listen = fn(&Reactor, &str) -> Result<Port, ListenError>;

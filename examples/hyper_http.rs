@@ -11,7 +11,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, client, server};
 use marline::stream::{ByteStream, ReactorTimer, serve};
+use marline::task::Exit;
 use marline::{ListenError, Port, Reactor};
+use marline_examples::Args;
 
 use http_modes::{Failed, Questions};
 
@@ -74,6 +76,7 @@ async fn ask(reactor: Reactor, questions: Questions) -> Result<String, Failed> {
     Ok(answers)
 }
 
-fn main() -> Result<(), Failed> {
-    http_modes::main("hyper_http", listen, ask)
+fn main() -> Exit {
+    let args = Args::new("hyper_http serve ADDRESS | get ADDRESS PATH | sim SEED");
+    http_modes::main(args, listen, ask)
 }

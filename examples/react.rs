@@ -7,28 +7,25 @@ use marline::Reactor;
 use marline::failure::Failure;
 use marline::protocols::time;
 use marline::task::Exit;
+use marline_examples::Args;
 
-async fn ask(reactor: Reactor) -> Result<(), Failure> {
-    let mut args = std::env::args().skip(1);
-    let (server, seconds) = (args.next(), args.next().map_or(Ok(10.0), |text| text.parse()));
-    let patience = seconds.map(Duration::try_from_secs_f64);
-    let (Some(server), Ok(Ok(patience))) = (server, patience) else {
-        eprintln!("usage: react SERVER:PORT [SECONDS]");
-        return Err(Exit(2).into());
-    };
-    let answer = time::ask(&reactor, server);
-    let cancel = answer.cancel_handle();
-    let too_late = reactor.call_later(patience, move |_| cancel.cancel());
-    let answer = answer.await;
-    // It is no longer pending if it has just rung: then that is why there is no answer.
-    if too_late.cancel().is_err() {
-        eprintln!("no answer within {patience:?}");
-        return Err(Exit(75).into());
-    }
-    println!("{} seconds since 1970", answer?.duration_since(UNIX_EPOCH)?.as_secs());
+async fn ask(reactor: Reactor, server: String, patience: Duration) -> Result<(), Failure> {
+    let answer = time::ask(&reactor, server).map_err(Failure::from);
+    let answer = answer.timeout_with(&reactor, patience, move |answer| {
+        answer.map_err(|_cancelled| {
+            eprintln!("no answer within {patience:?}");
+            Exit(75).into()
+        })
+    });
+    println!("{} seconds since 1970", answer.await?.duration_since(UNIX_EPOCH)?.as_secs());
     Ok(())
 }
 
 fn main() -> Exit {
-    marline::react(ask)
+    let mut args = Args::new("react SERVER:PORT [SECONDS]");
+    let server = args.required();
+    let patience = Duration::try_from_secs_f64(args.optional().unwrap_or(10.0));
+    let patience = patience.unwrap_or_else(|error| args.refuse(&error.to_string()));
+    args.end();
+    marline::react(move |reactor| ask(reactor, server, patience))
 }

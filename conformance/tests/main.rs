@@ -6,6 +6,8 @@
 mod abort;
 // Connections as streams of bytes for async code.
 mod byte_streams;
+// A line protocol cancelled at every event: no byte lost or doubled.
+mod cancelling;
 // Datagram sockets: batches, groups, refusals, UNIX sockets.
 mod datagrams;
 // Resets, panics, refusals, lack of descriptors: nothing leaks, every protocol hears its end once.

@@ -66,7 +66,7 @@ fn run(name: &str, args: &[&str]) -> Output {
 
 #[test]
 fn every_program_tells_how_it_is_called_and_starts_on_nothing_else() {
-    let wrong: [(&str, &[&str]); 13] = [
+    let wrong: [(&str, &[&str]); 23] = [
         ("echo", &["127.0.0.1:0", "x"]),
         ("chat", &["127.0.0.1:0", "x"]),
         ("timeout", &["127.0.0.1:0", "-1"]),
@@ -76,6 +76,16 @@ fn every_program_tells_how_it_is_called_and_starts_on_nothing_else() {
         ("proxy", &["127.0.0.1:0"]),
         ("udp_time", &["ask", "x"]),
         ("discovery", &["serve", "x", "y"]),
+        ("react", &[]),
+        ("react", &["127.0.0.1:37", "soon"]),
+        ("react", &["127.0.0.1:37", "-1"]),
+        ("guess_callbacks", &["-1"]),
+        ("guess_async", &["1", "2"]),
+        ("fetch_many", &["1", "10"]),
+        ("fetch_many", &["0", "10", "127.0.0.1:17"]),
+        ("hyper_http", &["get", "127.0.0.1:80"]),
+        ("h2_http", &["fetch", "127.0.0.1:80", "/"]),
+        ("h2_http", &["sim", "x"]),
         ("pass_descriptor", &["worker"]),
         ("pass_descriptor", &["x", "/nowhere"]),
         ("chat_sim", &["x"]),
@@ -326,9 +336,6 @@ fn react_ends_with_its_task_and_with_the_exit_status_that_fits() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said, format!("cannot connect to {addr}: connection refused\n"));
-    for wrong in [&[][..], &[&addr, "soon"], &[&addr, "-1"]] {
-        assert_eq!(react(wrong).status.code(), Some(2), "{wrong:?}");
-    }
     let output = Command::new(program("react"))
         .args([&addr, "60"])
         .env("MARLINE_DRIVER", "carrier-pigeon")
@@ -349,6 +356,96 @@ fn react_is_ended_by_a_signal_without_error() {
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn guess_is_the_same_game_by_callbacks_and_by_async_code() {
+    for number in ["1", "271828", "499999", "1000000"] {
+        let said = stdout_of("guess_callbacks", &[number]);
+        assert!(said.starts_with("found in ") && said.ends_with(" guesses\n"), "{said}");
+        assert_eq!(said, stdout_of("guess_async", &[number]));
+    }
+    assert_eq!(stdout_of("guess_async", &["500000"]), "found in 1 guesses\n");
+    // A number that nobody looks for: their answers do not fit.
+    for name in ["guess_callbacks", "guess_async"] {
+        let output = Command::new(program(name)).arg("1000001").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said, "they said \"higher\" of 1000000\n", "{name}");
+    }
+}
+
+#[test]
+fn fetch_many_shows_what_each_server_says_and_what_went_wrong_with_the_others() {
+    let fetch = |args: &[&str]| Command::new(program("fetch_many")).args(args).output().unwrap();
+    let (speaks, silent) = (TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+    let (speaks, silent) = (speaks.unwrap(), silent.unwrap());
+    let refuses = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let at = speaks.local_addr().unwrap().to_string();
+    let never = silent.local_addr().unwrap().to_string();
+    let speaking = std::thread::spawn(move || {
+        for _ in 0..2 {
+            speaks.accept().unwrap().0.write_all(b"be kind\x1b[2J\r\n").unwrap();
+        }
+    });
+    let shown = format!("{at}: be kind[2J\n");
+    let output = fetch(&["5", "60", &at]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), shown);
+
+    let output = fetch(&["5", "60", &refuses, &at]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), shown);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("{refuses}: cannot connect to {refuses}: connection refused\n"));
+    speaking.join().unwrap();
+
+    let output = fetch(&["5", "0.2", &never]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, format!("{never}: timed out\n"));
+    // It had a connection, and has it no more.
+    let (mut given_up, _) = silent.accept().unwrap();
+    assert_eq!(given_up.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn fetch_many_asks_no_more_at_once_than_it_was_told() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap().to_string();
+    let counting = std::thread::spawn(move || {
+        let mut open: Vec<TcpStream> = Vec::new();
+        for number in 0..8 {
+            open.push(server.accept().unwrap().0);
+            if number < 2 {
+                continue;
+            }
+            // Three are asked. Nobody else comes until one of them has had its answer.
+            server.set_nonblocking(true).unwrap();
+            let more = server.accept();
+            assert_eq!(more.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "a fourth");
+            server.set_nonblocking(false).unwrap();
+            let mut first = open.remove(0);
+            first.write_all(format!("{number}\n").as_bytes()).unwrap();
+        }
+        open
+    });
+    let mut child = Command::new(program("fetch_many"))
+        .args(["3", "60"])
+        .args([&*addr; 8])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let open = counting.join().unwrap();
+    assert_eq!(open.len(), 2);
+    drop(open);
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    // As they came: each of the first was done before another was asked. The last three were open at once.
+    let mut said: Vec<_> = said.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+    said[5..].sort_unstable();
+    assert_eq!(said, ["2", "3", "4", "5", "6", "", "", "7"]);
 }
 
 /// What curl says of a URL, or `None` where it is not installed.

@@ -84,7 +84,7 @@ fn alone(seed: u64, reactor: Reactor, is_simulated: bool) -> Rc<Play> {
             let _ = reactor.stop();
             let stopped = (0..1000).any(|_| {
                 // A stop may wait for a Deferred that nobody fires.
-                drop(play.nodes[0].resolvers.take());
+                play.give_up(&play.nodes[0]);
                 reactor.turn(Some(Duration::from_millis(1))).unwrap() == Turn::Stopped
             });
             play.check(stopped, || "the reactor does not stop".into());
@@ -264,8 +264,7 @@ fn end_calmly(play: &Rc<Play>, node: usize) {
     for (port, _) in ports {
         port.stop_listening().ignore();
     }
-    let resolvers = here.resolvers.take();
-    drop(resolvers);
+    play.give_up(here);
     let lines = here.lines.borrow().clone();
     for line in lines {
         let mut model = play.model.borrow_mut();

@@ -7,13 +7,14 @@ use std::rc::Rc;
 
 use marline_core::deferred::{CancelHandle, Deferred, Fault, Resolver};
 use marline_core::sim::Host;
+use marline_core::task::LoopingCall;
 use marline_core::{
-    Addr, ConnectError, Connection, Connector, DelayedCall, Port, Reactor, Rng, Transport,
+    Addr, ConnectError, Connection, Connector, DelayedCall, JoinSet, Port, Reactor, Rng, Transport,
     TriggerId, Unavailable,
 };
 
 use super::actor::Actor;
-use super::calls::{self, CALLS};
+use super::calls::{self, CALLS, Held, Lines};
 use super::model::Model;
 
 // Kinds of code that calls are made from.
@@ -52,6 +53,8 @@ pub(super) struct Play {
     pub(super) nodes: Vec<Node>,
     /// Where somebody listens, or has listened.
     pub(super) addresses: RefCell<Vec<Addr>>,
+    /// The same for streams of bytes.
+    pub(super) stream_addresses: RefCell<Vec<Addr>>,
     /// Names that may be connected to.
     pub(super) names: Vec<String>,
     /// Every connection of this play passes through a layer that changes its bytes.
@@ -76,6 +79,12 @@ pub(super) struct Node {
     pub(super) timers: RefCell<Vec<(usize, DelayedCall)>>,
     pub(super) triggers: RefCell<Vec<TriggerId>>,
     pub(super) resolvers: RefCell<Vec<Resolver<u32>>>,
+    pub(super) loops: RefCell<Vec<LoopingCall>>,
+    pub(super) sets: RefCell<Vec<JoinSet<u32>>>,
+    /// What is waited for in line.
+    pub(super) waits: RefCell<Lines>,
+    pub(super) streams: RefCell<Vec<Held>>,
+    pub(super) stream_ports: RefCell<Vec<Port>>,
     /// With the protocol that the Deferred is to bring a connection, if it is one of `connect`.
     pub(super) cancels: RefCell<Vec<(CancelHandle, Option<usize>)>>,
     /// Something was called that ends connections with `Stopped`.
@@ -112,6 +121,7 @@ impl Play {
             model: RefCell::default(),
             nodes,
             addresses: RefCell::default(),
+            stream_addresses: RefCell::default(),
             names,
             xor,
             calm: Cell::new(false),
@@ -176,7 +186,7 @@ impl Play {
         let node = &self.nodes[node];
         // Each dropped outside the borrow: a resolver that is dropped fires, and what it fires may open something.
         for _ in 0..2 {
-            drop(node.resolvers.take());
+            self.give_up(node);
             drop(node.cancels.take());
             drop(node.lines.take());
             drop(node.ports.take());
@@ -185,6 +195,21 @@ impl Play {
             drop(node.triggers.take());
             self.calm.set(true);
         }
+    }
+
+    /// Nobody waits for anything any longer that only code of this node can end.
+    pub(super) fn give_up(&self, node: &Node) {
+        drop(node.resolvers.take());
+        drop(node.sets.take());
+        drop(node.streams.take());
+        for port in node.stream_ports.take() {
+            port.stop_listening().ignore();
+        }
+        for looping in node.loops.take() {
+            // It may have stopped before.
+            let _ = looping.stop();
+        }
+        node.waits.take().close();
     }
 
     // ---- callbacks

@@ -346,6 +346,16 @@ on_every_driver!(a_panic_while_somebody_looks_at_the_layers_leaves_them_in_place
     assert_eq!(client.with_layer(|_: &Glass| ()), Some(()));
 });
 
+// It was never told, and with the connection that it feeds it kept itself.
+on_every_driver!(a_producer_registered_after_its_reactor_is_gone_is_told_to_stop, |ground| {
+    let Pair { reactor, client, .. } = pair(ground, nothing(), |_, _| {});
+    drop(reactor);
+    let tap = Rc::new(Tap(Log::default()));
+    client.register_producer(Rc::clone(&tap) as Rc<dyn Producer>, true).unwrap();
+    assert_eq!(*tap.0.borrow(), ["stop"]);
+    assert_eq!(Rc::strong_count(&tap), 1);
+});
+
 // Names take time only where something resolves them: on the simulated network, which can be asked how long.
 #[test]
 fn an_attempt_that_waits_for_a_name_is_told_when_its_reactor_ends() {

@@ -2,12 +2,17 @@
 
 mod network;
 mod reactor;
+mod streams;
+mod tasks;
 mod transport;
+mod waiting;
 
 use super::play::Scene;
 
 pub(super) use network::{connect, listen};
 pub(super) use reactor::forget_remote;
+pub(super) use streams::Held;
+pub(super) use waiting::Lines;
 
 /// One public call, or a few that go together.
 pub(super) struct Call {
@@ -78,7 +83,29 @@ pub(super) const CALLS: &[Call] = &[
     call("turn", 5, reactor::turn),
     call("run", 3, reactor::run),
     call("look at the reactor", 5, reactor::look_at_the_reactor),
+    // Reactor: tasks and what is done again
+    call("sleep", 4, tasks::sleep),
+    call("defer_later", 4, tasks::defer_later),
+    call("LoopingCall::start", 6, tasks::start_loop),
+    call("LoopingCall::stop", 3, tasks::stop_loop),
+    call("LoopingCall::reset", 3, tasks::reset_loop),
+    call("JoinSet", 10, tasks::join_set),
+    call("Reactor::current", 4, tasks::current),
+    // Streams of bytes
+    call("listen for streams", 4, streams::listen),
+    call("connect_stream", 6, streams::connect),
+    call("ByteStream: read", 8, streams::read),
+    call("ByteStream: write", 8, streams::write),
+    call("ByteStream: end", 4, streams::end),
+    call("ByteStream::split", 3, streams::split),
+    // Lines to wait in
+    call("acquire", 6, waiting::acquire),
+    call("Semaphore::run", 4, waiting::run_in_line),
+    call("Queue::put", 6, waiting::put),
+    call("Queue::get", 6, waiting::get),
     // Deferreds
+    call("several deferreds", 8, waiting::several),
+    call("timeout", 6, waiting::timeout),
     call("resolve", 10, reactor::resolve),
     call("cancel a deferred", 6, reactor::cancel_deferred),
     call("panic", 2, reactor::panic),

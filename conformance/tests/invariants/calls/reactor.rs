@@ -50,6 +50,11 @@ pub(super) fn call_later(scene: &Scene<'_>) {
 pub(super) fn cancel_timer(scene: &Scene<'_>) {
     let Some((id, timer)) = scene.play.pick(&scene.here().timers) else { return };
     let before = scene.play.model.borrow().timers[id];
+    if scene.play.node_has_ended(scene.node) && before == Timer::Pending {
+        // All timers of a reactor that is closed end at once, and their functions are dropped one after the other.
+        _ = timer.cancel();
+        return;
+    }
     scene.play.check(timer.is_active() == (before == Timer::Pending), || {
         format!("timer {id} is {before:?}, and active: {}", timer.is_active())
     });
@@ -74,9 +79,10 @@ pub(super) fn reset_timer(scene: &Scene<'_>) {
         1 => timer.delay(time),
         _ => timer.set_deadline(timer.deadline().unwrap_or_default() + time),
     };
-    scene
-        .play
-        .check(done.is_ok() == pending, || format!("timer {id}, pending {pending}: {done:?}"));
+    let ended = scene.play.node_has_ended(scene.node);
+    scene.play.check(done.is_ok() == pending || ended, || {
+        format!("timer {id}, pending {pending}: {done:?}")
+    });
 }
 
 pub(super) fn call_soon(scene: &Scene<'_>) {

@@ -432,6 +432,11 @@ impl Inner {
         self.shared.is_gone()
     }
 
+    /// Whether it is gone and everything is closed: what is put off till after the callback would never be done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_gone() && !self.is_inside()
+    }
+
     /// An error for what would begin on a reactor that is gone, where nobody would turn or close it.
     pub(crate) fn check_not_gone(&self) -> io::Result<()> {
         if self.is_gone() { Err(io::Error::other("the reactor is gone")) } else { Ok(()) }

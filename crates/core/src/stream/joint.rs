@@ -211,9 +211,13 @@ impl Joint {
         self.error().map(|error| error.map_or(Ok(()), Err))
     }
 
-    /// Has the reader woken when there is more.
+    /// Has the reader woken when there is more. It has looked at all that is held and needs more than that: there is no waiting for room.
     pub(super) fn reader_waits(&self, context: &Context<'_>) {
         register(&self.reader, context);
+        if self.has(flag::FULL) {
+            self.unset(flag::FULL);
+            self.transport().resume_reading();
+        }
     }
 
     /// There is no reader any more: what it had not used is gone, and nothing more is read.

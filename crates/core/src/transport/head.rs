@@ -19,6 +19,7 @@ use crate::descriptor::Descriptor;
 use crate::driver::{Close, Handle, OsError, SocketOption};
 use crate::flow::Producer;
 use crate::layer::Layers;
+use crate::panic::guard_quietly;
 use crate::policy::Watch;
 use crate::reactor::after::{After, Ask};
 use crate::reactor::inner::Inner;
@@ -417,7 +418,12 @@ impl Head {
         streaming: bool,
     ) -> Result<(), AlreadyRegistered> {
         if self.has(flag::LOST) {
-            self.after(After::Call(Box::new(move || producer.stop_producing())));
+            let stop = move || producer.stop_producing();
+            if self.reactor.is_over() {
+                guard_quietly("stop_producing", stop);
+            } else {
+                self.after(After::Call(Box::new(stop)));
+            }
             return Ok(());
         }
         if self.has(flag::PRODUCER) {

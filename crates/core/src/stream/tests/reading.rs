@@ -141,6 +141,22 @@ fn a_line_that_is_too_long_is_refused_and_still_there() {
 }
 
 #[test]
+fn a_line_that_began_in_a_full_buffer_comes_to_its_end() {
+    let (peer, mut stream) = stream();
+    stream.reader().set_limit(100);
+    peer.receive(&[&[b'x'; 39][..], b"\n", &[b'y'; 61]].concat());
+    peer.receive(b"y\n");
+    let mut line = Vec::new();
+    assert_eq!(attempt(stream.read_until(b'\n', &mut line, 100)).unwrap().unwrap(), 40);
+    peer.settle();
+    assert_eq!((stream.reader().held(), peer.is_paused()), (61, true), "more than half is left");
+    // The end of the line must be let in, or nobody would ever read on.
+    assert!(attempt(stream.read_until(b'\n', &mut line, 100)).is_none());
+    peer.settle();
+    assert_eq!(attempt(stream.read_until(b'\n', &mut line, 100)).unwrap().unwrap(), 63);
+}
+
+#[test]
 fn a_line_longer_than_the_stream_may_hold_is_refused() {
     let (peer, mut stream) = stream();
     stream.reader().set_limit(10);

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
+use super::write_traits::write_trait;
 use super::{ByteStream, ReadHalf, WriteHalf};
 
 impl AsyncRead for ReadHalf {
@@ -31,31 +32,7 @@ impl AsyncBufRead for ReadHalf {
     }
 }
 
-impl AsyncWrite for WriteHalf {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Self::poll_write(&mut self, context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_pieces(context, pieces)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Self::poll_flush(&mut self, context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_shutdown(context)
-    }
-}
+write_trait!(AsyncWrite, poll_close, {});
 
 impl AsyncRead for ByteStream {
     fn poll_read(
@@ -74,31 +51,5 @@ impl AsyncBufRead for ByteStream {
 
     fn consume(mut self: Pin<&mut Self>, amount: usize) {
         self.read.consume(amount);
-    }
-}
-
-impl AsyncWrite for ByteStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.write.poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.write.poll_write_pieces(context, pieces)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write.poll_flush(context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write.poll_shutdown(context)
     }
 }

@@ -6,7 +6,7 @@
 //! | `read.rs`, `write.rs` | the halves |
 //! | `joint.rs`, `feed.rs` | what they share with the protocol under them, and that protocol |
 //! | `serve.rs` | async functions as servers |
-//! | `futures_io.rs`, `tokio.rs`, `hyper.rs` | the traits of others, each behind the feature of its name |
+//! | `futures_io.rs`, `tokio.rs`, `hyper.rs`; `write_traits.rs` | the traits of others, each behind the feature of its name; what they have in common |
 //! | `clock.rs` | hyper's timer and executor |
 //!
 //! # An echo, and who asks it
@@ -81,6 +81,8 @@ mod tests;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod write;
+#[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
+mod write_traits;
 
 use std::fmt;
 use std::io;

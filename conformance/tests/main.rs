@@ -14,6 +14,8 @@ mod datagrams;
 mod faults;
 // Framings and small protocols, on every driver and against peers that are not ours.
 mod framings;
+// Layers that checks share.
+mod layers;
 // Files and buffers that are sent without being copied.
 mod sending;
 // Start, stop, crash, triggers, signals.

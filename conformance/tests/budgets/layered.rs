@@ -6,37 +6,13 @@ use std::rc::Rc;
 
 use marline_conformance::on_every_driver;
 use marline_core::Transport;
-use marline_core::failure::Failure;
 use marline_core::flow::Producer;
-use marline_core::layer::{Layer, LayerIo};
 use marline_core::policy::{Direction, Policy, PolicyIo, Watch};
 
 use super::{BUDGET, Heard, end, full};
+use crate::layers::Clear;
 use crate::sending::{file, sent, sparse};
 use crate::streams::kit::{Ends, Probe, assert_same, pattern};
-
-/// Passes everything on.
-struct Clear;
-
-impl Layer for Clear {
-    fn name(&self) -> &'static str {
-        "clear"
-    }
-
-    fn incoming(&mut self, wire: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.up.extend_from_slice(wire);
-        Ok(())
-    }
-
-    fn outgoing(&mut self, plain: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.down.extend_from_slice(plain);
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
 
 /// Lets nothing written pass until it is opened.
 #[derive(Default)]

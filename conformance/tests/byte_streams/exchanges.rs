@@ -1,13 +1,10 @@
 //! Exchanges: many, large, in both directions at once, through layers, over paths.
 
-use std::any::Any;
-
 use marline_conformance::on_every_driver;
-use marline_core::failure::Failure;
-use marline_core::layer::{Layer, LayerIo};
 use marline_core::stream::serve;
 
 use super::{connect, echo, pair, read_all, run};
+use crate::layers::Flip;
 use crate::streams::kit::{assert_same, open_kinds, pattern, started, turn_until};
 
 on_every_driver!(a_thousand_echoes_come_back_one_by_one, |ground| {
@@ -102,33 +99,10 @@ on_every_driver!(a_buffer_is_moved_and_arrives_whole, |ground| {
     drop(run(&reactor, "the flush", writing).unwrap());
 });
 
-/// Turns every byte over.
-struct Over;
-
-impl Layer for Over {
-    fn name(&self) -> &'static str {
-        "over"
-    }
-
-    fn incoming(&mut self, wire: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.up.extend(wire.iter().map(|byte| !byte));
-        Ok(())
-    }
-
-    fn outgoing(&mut self, plain: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.down.extend(plain.iter().map(|byte| !byte));
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
 on_every_driver!(a_stream_through_a_layer_flushes_and_ends_like_any_other, |ground| {
     let reactor = started(ground);
     let (mut one, mut other, _port) = pair(&reactor);
-    one.transport().start_layer(Over, b"");
+    one.transport().start_layer(Flip, b"");
     let sent = pattern(500_000);
     let bytes = sent.clone();
     let writing = reactor.spawn(async move {

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use marline_conformance::{Ground, on_every_driver};
 use marline_core::Transport;
 use marline_core::flow::Producer;
-use marline_core::layer::{Layer, LayerIo};
 
+use crate::layers::Clear;
 use crate::streams::kit::{Ends, Probe, Tape, open_kinds, pattern};
 
 /// The points at which the peer may go: what the server does to get there, and what the client has to write for it.
@@ -35,36 +35,6 @@ impl Producer for Faucet {
 
     fn stop_producing(&self) {
         self.0.borrow_mut().push("stop");
-    }
-}
-
-struct Plain;
-
-impl Layer for Plain {
-    fn name(&self) -> &'static str {
-        "plain"
-    }
-
-    fn incoming(
-        &mut self,
-        wire: &[u8],
-        io: &mut LayerIo,
-    ) -> Result<(), marline_core::failure::Failure> {
-        io.up.extend_from_slice(wire);
-        Ok(())
-    }
-
-    fn outgoing(
-        &mut self,
-        plain: &[u8],
-        io: &mut LayerIo,
-    ) -> Result<(), marline_core::failure::Failure> {
-        io.down.extend_from_slice(plain);
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
     }
 }
 
@@ -96,7 +66,7 @@ fn at(ground: Ground, point: &str) -> (Ends, Tape, Rc<Faucet>) {
             server.register_producer(Rc::clone(&faucet) as Rc<dyn Producer>, streaming).unwrap();
             server.write(&pattern(8_000_000));
         }
-        "layered" => server.start_layer(Plain, b""),
+        "layered" => server.start_layer(Clear, b""),
         "handed over" => {
             let next = Probe::half_close();
             in_charge = next.tape();

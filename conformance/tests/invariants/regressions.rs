@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use marline_conformance::{Ground, on_every_driver};
 use marline_core::deferred::CancelHandle;
-use marline_core::failure::Failure;
 use marline_core::flow::Producer;
-use marline_core::layer::{Layer, LayerIo};
 use marline_core::sim::World;
 use marline_core::{
     CloseReason, ConnectCause, Protocol, Reactor, RunError, Transport, Unavailable,
 };
 
 use super::play::panic_on_purpose;
+use crate::layers::Clear;
 
 type Log = Rc<RefCell<Vec<String>>>;
 type Reaction = Box<dyn FnMut(&Transport, &str)>;
@@ -310,40 +309,17 @@ on_every_driver!(a_connection_cancelled_inside_its_connection_made_is_lost_once,
     assert_eq!(Rc::strong_count(&told), 1, "both protocols and the Deferred's step are dropped");
 });
 
-/// A layer that changes nothing.
-struct Glass;
-
-impl Layer for Glass {
-    fn name(&self) -> &'static str {
-        "glass"
-    }
-
-    fn incoming(&mut self, wire: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.up.extend_from_slice(wire);
-        Ok(())
-    }
-
-    fn outgoing(&mut self, plain: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.down.extend_from_slice(plain);
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-}
-
 // Without its layers a connection would have gone on in plain text.
 on_every_driver!(a_panic_while_somebody_looks_at_the_layers_leaves_them_in_place, |ground| {
     let Pair { reactor, client, .. } = pair(ground, nothing(), |_, _| {});
-    client.start_layer(Glass, b"");
+    client.start_layer(Clear, b"");
     reactor.turn(Some(Duration::ZERO)).unwrap();
     let looks = client.clone();
     reactor.call_soon(move |_| {
-        looks.with_layer(|_: &Glass| panic_on_purpose());
+        looks.with_layer(|_: &Clear| panic_on_purpose());
     });
     reactor.turn(Some(Duration::ZERO)).unwrap();
-    assert_eq!(client.with_layer(|_: &Glass| ()), Some(()));
+    assert_eq!(client.with_layer(|_: &Clear| ()), Some(()));
 });
 
 // It was never told, and with the connection that it feeds it kept itself.

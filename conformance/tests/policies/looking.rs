@@ -12,30 +12,8 @@ use marline_core::{CloseReason, Time};
 use marline_protocols::policy::{Rate, Throttle};
 
 use super::Witness;
+use crate::layers::Flip;
 use crate::streams::kit::{Ends, Probe, assert_same, connect, pattern, started, turn_until};
-
-/// Turns every bit around.
-struct Flip;
-
-impl Layer for Flip {
-    fn name(&self) -> &'static str {
-        "flip"
-    }
-
-    fn incoming(&mut self, wire: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.up.extend(wire.iter().map(|byte| !byte));
-        Ok(())
-    }
-
-    fn outgoing(&mut self, plain: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-        io.down.extend(plain.iter().map(|byte| !byte));
-        Ok(())
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
 
 on_every_driver!(a_policy_sees_the_wire_below_a_layer_and_plain_text_above_it, |ground| {
     let (below, above) = (Witness::default(), Witness::default());

@@ -7,9 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use marline_conformance::on_every_driver;
-use marline_core::failure::Failure;
 use marline_core::flow::Producer;
-use marline_core::layer::{Layer, LayerIo};
 use marline_core::protocol::from_fn;
 use marline_core::testing::{CapturedLog, Level};
 use marline_core::transport::{DescriptorCause, DescriptorOverrun};
@@ -19,6 +17,7 @@ use rustix::net::sockopt;
 
 use super::{Folder, Pair, Porter, followed, is_closed, raw};
 use crate::faults::in_child;
+use crate::layers::Clear;
 use crate::streams::kit::{Ends, Probe, idle, started, turn_until};
 
 fn null() -> OwnedFd {
@@ -328,23 +327,6 @@ on_every_driver!(what_is_held_goes_to_the_protocol_that_takes_over, |ground| {
 });
 
 on_every_driver!(where_none_can_be_passed_the_descriptor_comes_back, |ground| {
-    struct Plain;
-    impl Layer for Plain {
-        fn name(&self) -> &'static str {
-            "plain"
-        }
-        fn incoming(&mut self, wire: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-            io.up.extend_from_slice(wire);
-            Ok(())
-        }
-        fn outgoing(&mut self, plain: &[u8], io: &mut LayerIo) -> Result<(), Failure> {
-            io.down.extend_from_slice(plain);
-            Ok(())
-        }
-        fn as_any(&self) -> &dyn std::any::Any {
-            self
-        }
-    }
     #[track_caller]
     fn refused(transport: &Transport) -> DescriptorCause {
         let error = transport.send_descriptor(null()).unwrap_err();
@@ -357,7 +339,7 @@ on_every_driver!(where_none_can_be_passed_the_descriptor_comes_back, |ground| {
     tcp.until("the bytes", |ends| ends.server.received() == 7);
 
     let pair = Pair::join(ground);
-    pair.server.transport().start_layer(Plain, b"");
+    pair.server.transport().start_layer(Clear, b"");
     assert_eq!(refused(&pair.server.transport()), DescriptorCause::Layered);
     // What comes to a layered connection is closed: no layer vouches for it.
     let (mut reader, writer) = followed();

@@ -72,9 +72,7 @@ pub(crate) enum Callback {
     Signal,
     Trigger,
     Subscriber,
-    #[allow(dead_code, reason = "begun by the sockets that have it")]
     Datagram,
-    #[allow(dead_code, reason = "begun by the watches of foreign descriptors")]
     Watch,
     DescriptorReceived,
 }
@@ -369,7 +367,6 @@ impl Book {
 
 impl Inner {
     /// What runs now on this reactor, on its own thread; `None` between callbacks.
-    #[allow(dead_code, reason = "asked by the lines of the log")]
     pub(crate) fn context(&self) -> Option<Context> {
         let seen = self.beat.see();
         if !seen.is_busy() {
